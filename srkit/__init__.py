@@ -1,0 +1,86 @@
+"""srkit: a super-resolution toolkit whose models, losses, datasets and metrics are plugins.
+
+Everything public is listed in `__all__`. Importing srkit does not import torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from srkit.components import (
+    Augmentation,
+    Batch,
+    Dataset,
+    Loss,
+    Metric,
+    Model,
+    Pair,
+    Tracker,
+    Weights,
+    Wrapper,
+    lazy,
+)
+from srkit.errors import (
+    CheckpointError,
+    DataError,
+    ImageError,
+    OptionError,
+    PluginError,
+    SrkitError,
+    UnknownName,
+    UsageError,
+    missing_path,
+)
+from srkit.hookspecs import hookimpl
+from srkit.imresize import imresize, imresize_torch
+from srkit.plugins import Registry, load_plugins
+
+if TYPE_CHECKING:
+    from srkit.images import image_size, list_images, read_rgb
+    from srkit.run import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "CheckpointError",
+    "DataError",
+    "Dataset",
+    "ImageError",
+    "Loss",
+    "Metric",
+    "Model",
+    "OptionError",
+    "Pair",
+    "PluginError",
+    "Registry",
+    "Run",
+    "SrkitError",
+    "Tracker",
+    "UnknownName",
+    "UsageError",
+    "Weights",
+    "Wrapper",
+    "hookimpl",
+    "image_size",
+    "imresize",
+    "imresize_torch",
+    "lazy",
+    "list_images",
+    "load_plugins",
+    "missing_path",
+    "read_rgb",
+]
+
+_WHERE = {
+    "Run": "run",
+    "image_size": "images",
+    "list_images": "images",
+    "read_rgb": "images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'srkit' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"srkit.{_WHERE[name]}"), name)

@@ -1,0 +1,197 @@
+"""The records a plugin returns: frozen, keyword-only, every field but name and build with a default.
+
+In every `build` signature the parameters before `*` are supplied by srkit; the keyword-only
+ones after it are the component's options, set by the user and checked against their annotation.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = [
+    "KINDS", "Augmentation", "Batch", "Component", "Dataset", "Lazy", "Loss", "Metric", "Model",
+    "Pair", "PairSequence", "Tracker", "Weights", "Wrapper", "lazy",
+]  # fmt: skip
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A callable named by `package.module:attribute`, imported when it is first needed."""
+
+    target: str
+
+    def resolve(self) -> Callable[..., Any]:
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.resolve()(*args, **kwargs)
+
+
+def lazy(target: str) -> Lazy:
+    """A `build` that is imported when used: `lazy("torch.nn:L1Loss")`. Listing plugins stays cheap."""
+    if not re.fullmatch(r"[\w.]+:\w+", target):
+        raise ValueError(f"lazy() wants 'package.module:attribute', not '{target}'")
+    return Lazy(target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """What all seven kinds share."""
+
+    name: str
+    build: Callable[..., Any]
+    summary: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise ValueError(f"a name is letters, digits and . _ + -, not {self.name!r}")
+        if not callable(self.build):
+            raise TypeError(f"'{self.name}': build must be callable, not {type(self.build).__name__}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A trained weight file of a model, as data.
+
+    `resource` is `package:path/in/package`, a file shipped in a plugin's wheel.
+    `claims` are published scores, `{"set5 y psnr": 37.99}`, shown beside measured ones.
+    """
+
+    scale: int
+    resource: str
+    preset: str = ""
+    tag: str = ""
+    sha256: str = ""
+    claims: Mapping[str, float] = field(default_factory=dict)
+    licence: str = ""
+    trained_on: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Component):
+    """`build(scale, *, ...)` gives a `torch.nn.Module`: RGB `B,3,H,W` float in [0, 1] to `B,3,scale*H,scale*W`.
+
+    multi_scale: `build(scales, *, ...)` instead, and the module is called `net(lr, scale)`.
+    presets: named sets of options, usable wherever a model's name is.
+    size_multiple: height and width of the input must be multiples of this; srkit pads and crops.
+    receptive_field: how many input pixels to each side of a pixel can change its output, as a
+        number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
+    trainable: False for an interpolation without parameters, which needs no weights.
+    """
+
+    scales: Sequence[int] = (2, 3, 4)
+    multi_scale: bool = False
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Sequence[Weights] = ()
+    paper: str = ""
+    size_multiple: int = 1
+    receptive_field: int | Callable[..., int] | None = None
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for preset in self.presets:
+            if not NAME.fullmatch(preset):
+                raise ValueError(f"a preset's name is letters, digits and . _ + -, not {preset!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Component):
+    """`build(*, ...)` gives `loss(sr, hr) -> scalar tensor`, both `B,3,H,W` float in [0, 1].
+
+    A loss that has `update(sr, hr)` is given the same two after each optimizer step (a discriminator
+    trains itself there); a loss that is a `torch.nn.Module` or has `state_dict` is checkpointed.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Component):
+    """`build(root, split, scale, *, ...)` gives a sequence of `Pair`, each read when asked for.
+
+    root: the folder the user named, or None. split: "train", "valid" or "test".
+    A dataset with `fingerprint() -> str`, which must change when its pixels do, is packed once
+    and found again; without it, it is packed anew for each run.
+    benchmark: a published test set, scored by `srkit bench` when it is found.
+    """
+
+    benchmark: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Component):
+    """`build(*, ...)` gives `metric(sr, hr) -> float`.
+
+    Both are float64 arrays in [0, 255], `H,W` (luma) or `H,W,3` (RGB): the protocol has already
+    rounded, converted and cropped them. Without `needs_reference`, `hr` may be None.
+    """
+
+    higher_is_better: bool = True
+    needs_reference: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Component):
+    """`build(*, ...)` gives a `torch.nn.Module`: `Batch` to `Batch`, on the device the batch is on.
+
+    Randomness comes from torch's global generator, which the trainer seeds before every step.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapper(Component):
+    """`build(upscaler, *, ...)` gives another upscaler: `B,3,H,W` in [0, 1] to `B,3,s*H,s*W`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracker(Component):
+    """`build(run_dir, *, ...)` gives `scalars(step, {name: float})`, `images(step, {name: H,W,3 uint8})`, `close()`."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture of a dataset: `lr` and `hr` are `H,W,3` uint8 RGB arrays.
+
+    `lr` may be None: then it is made from `hr`, cropped at the bottom and right to a multiple of
+    the scale, by `imresize`.
+    """
+
+    name: str
+    lr: "np.ndarray | None"
+    hr: "np.ndarray"
+
+
+class PairSequence(Protocol):
+    """What a dataset's build gives. It may also have `fingerprint() -> str`."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Pair: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Aligned patches on the training device: `lr` B,3,h,w and `hr` B,3,s*h,s*w, float in [0, 1]."""
+
+    lr: "torch.Tensor"
+    hr: "torch.Tensor"
+
+
+#: kind -> (its record, the hook that returns such records)
+KINDS: dict[str, tuple[type[Component], str]] = {
+    "model": (Model, "srkit_models"),
+    "loss": (Loss, "srkit_losses"),
+    "dataset": (Dataset, "srkit_datasets"),
+    "metric": (Metric, "srkit_metrics"),
+    "augmentation": (Augmentation, "srkit_augmentations"),
+    "wrapper": (Wrapper, "srkit_wrappers"),
+    "tracker": (Tracker, "srkit_trackers"),
+}

@@ -1,0 +1,77 @@
+"""The deliberate errors, and how a wrong word finds the nearest right one.
+
+SrkitError                 exit code 1: something failed
+├── UsageError             exit code 2: the words were wrong
+│   ├── UnknownName        no component, option, key or folder is called that
+│   └── OptionError        the option exists, its value does not fit
+├── PluginError            an installed plugin breaks the contract
+├── ImageError             a picture cannot be read or written
+├── DataError              a dataset is not what it should be
+└── CheckpointError        a weight file is not what it should be
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class SrkitError(Exception):
+    """Base of every deliberate error: one line that names the thing, then the next move."""
+
+    exit_code = 1
+
+
+class UsageError(SrkitError):
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    pass
+
+
+class OptionError(UsageError):
+    pass
+
+
+class PluginError(SrkitError):
+    pass
+
+
+class ImageError(SrkitError):
+    pass
+
+
+class DataError(SrkitError):
+    pass
+
+
+class CheckpointError(SrkitError):
+    pass
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """`; did you mean 'edsr'?` where one candidate is near, else a list of them all, else nothing."""
+    candidates = sorted(set(candidates))
+    lowered = {name.lower(): name for name in candidates}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.55)
+    if near:
+        return f"; did you mean '{lowered[near[0]]}'?"
+    return f"; there is {', '.join(candidates)}" if candidates else ""
+
+
+def missing_path(path: Path, what: str = "file or folder") -> UnknownName:
+    """The error for a path that is not there, with the nearest name beside it."""
+    folder = path.absolute()
+    while not folder.parent.is_dir():
+        folder = folder.parent
+    near = difflib.get_close_matches(folder.name, [p.name for p in folder.parent.iterdir()], n=1)
+    hint = f"; did you mean '{folder.parent / near[0]}'?" if near else f" (looked in '{folder.parent}')"
+    return UnknownName(f"no {what} '{path}'{hint}")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line: its type, unless deliberate, and its message without line breaks."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SrkitError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

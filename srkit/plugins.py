@@ -1,0 +1,195 @@
+"""Find installed plugins, keep the broken ones apart, look things up by name."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from srkit import hookspecs
+from srkit.components import KINDS, Component, Model
+from srkit.errors import PluginError, UnknownName, UsageError, did_you_mean, one_line
+from srkit.options import check, options_of
+
+GROUP = "srkit"
+BUILTIN = "srkit"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A component and where it came from."""
+
+    kind: str
+    component: Component
+    package: str
+    version: str
+
+    @property
+    def qualified(self) -> str:
+        """`package:name`, which no other installed component has."""
+        return f"{self.package}:{self.component.name}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component picked by name, with every option resolved: default, then preset, then user."""
+
+    entry: Entry
+    options: dict[str, Any]
+    preset: str = ""
+
+    @property
+    def component(self) -> Any:
+        return self.entry.component
+
+    @property
+    def label(self) -> str:
+        """How tables and file names call it: the preset, where the options are exactly a preset's."""
+        return self.preset or self.component.name
+
+    def build(self, *supplied: Any) -> Any:
+        """Call the component's build with what srkit supplies and the resolved options."""
+        return self.component.build(*supplied, **self.options)
+
+
+@dataclass
+class Registry:
+    """Everything installed, by kind and name. Made by `load_plugins()`; a test makes one and adds to it."""
+
+    entries: list[Entry] = field(default_factory=list)
+    #: one line for each plugin that does not work or clashes, naming `distribution:entry-point`
+    notices: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, component: Component, package: str = "local", version: str = "") -> None:
+        """Register one component. Raises PluginError on a wrong type or a name the package already uses."""
+        if not isinstance(component, KINDS[kind][0]):
+            raise PluginError(
+                f"{KINDS[kind][1]} must return {KINDS[kind][0].__name__} records, not {type(component).__name__}"
+            )
+        own = [e.component for e in self.entries if e.kind == kind and e.package == package]
+        for name in names(component):
+            if any(name in names(other) for other in own):
+                raise PluginError(f"two {kind}s are called '{name}'")
+        self.entries.append(Entry(kind, component, package, version))
+
+    def of(self, kind: str) -> list[Entry]:
+        """The entries of one kind, built-ins first, then by name."""
+        mine = [entry for entry in self.entries if entry.kind == kind]
+        return sorted(mine, key=lambda e: (e.package != BUILTIN, e.component.name, e.package))
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The entry called `name`: a component, one of a model's presets, or either as `package:name`.
+
+        Raises UnknownName (with the nearest name) or UsageError where two packages share the name.
+        """
+        package, _, bare = name.rpartition(":")
+        hits = [e for e in self.of(kind) if bare in names(e.component) and package in ("", e.package)]
+        # A built-in keeps its bare name: installing a package never changes what a run file means.
+        builtin = [e for e in hits if e.package == BUILTIN]
+        if len(hits) > 1 and not builtin:
+            offers = " or ".join(f"{e.package}:{bare}" for e in hits)
+            raise UsageError(f"several packages have a {kind} called '{bare}'; say {offers}")
+        if not hits:
+            known = [n for e in self.of(kind) for n in names(e.component)]
+            known += [f"{e.package}:{n}" for e in self.of(kind) for n in names(e.component)] if package else []
+            raise UnknownName(f"no {kind} called '{name}'{did_you_mean(name, known)}")
+        return (builtin or hits)[0]
+
+    def choose(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Choice:
+        """`find`, then resolve its options: signature default, preset, user."""
+        entry = self.find(kind, name)
+        presets = getattr(entry.component, "presets", {})
+        bare = name.rpartition(":")[2]
+        declared = declared_options(entry)
+        resolved = check(f"{kind} '{bare}'", declared, {**presets.get(bare, {}), **(options or {})})
+        for preset, values in presets.items():
+            if check(f"{kind} '{preset}'", declared, values) == resolved:
+                return Choice(entry, resolved, preset)
+        return Choice(entry, resolved)
+
+
+def names(component: Component) -> tuple[str, ...]:
+    """Every name a component answers to: its own, and a model's presets."""
+    return (component.name, *component.presets) if isinstance(component, Model) else (component.name,)
+
+
+def declared_options(entry: Entry) -> dict[str, Any]:
+    """`options_of`, with a build that cannot be imported told as the plugin's fault."""
+    try:
+        return options_of(entry.component.build)
+    except Exception as error:
+        raise PluginError(f"{entry.kind} '{entry.qualified}' cannot be imported: {one_line(error)}") from error
+
+
+def load_plugins() -> Registry:
+    """Load every plugin of the entry-point group `srkit`, each apart from the others.
+
+    `SRKIT_PLUGINS=a,b` loads only those (distribution or entry-point names) beside the built-ins, and
+    `SRKIT_PLUGINS=` none at all. `SRKIT_STRICT=1` raises PluginError at the first that is broken.
+    """
+    registry = Registry()
+    wanted = os.environ.get("SRKIT_PLUGINS")
+    only = None if wanted is None else {word.strip() for word in wanted.split(",") if word.strip()}
+    seen = set()
+    for point in sorted(entry_points(group=GROUP), key=lambda p: (package_of(p) != BUILTIN, package_of(p), p.name)):
+        package = package_of(point)
+        if (package, point.name) in seen:  # one distribution found twice on sys.path
+            continue
+        seen.add((package, point.name))
+        if only is None or package == BUILTIN or {package, point.name} & only:
+            load_one(registry, point)
+    for word in sorted((only or set()) - {word for pair in seen for word in pair}):
+        registry.notices.append(f"SRKIT_PLUGINS names '{word}', which is not installed")
+    if os.environ.get("SRKIT_STRICT") == "1" and registry.notices:
+        raise PluginError(registry.notices[0])
+    return registry
+
+
+def package_of(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def load_one(registry: Registry, point: EntryPoint) -> None:
+    """Add all that one entry point offers, or nothing of it and a notice that says why."""
+    package = package_of(point)
+    staged = Registry(entries=[e for e in registry.entries if e.package == package])
+    before = len(staged.entries)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # a chatty plugin must not spoil --json
+            for kind, component in records(point.load()):
+                staged.add(kind, component, package, point.dist.version if point.dist else "")
+    except (Exception, SystemExit) as error:
+        registry.notices.append(f"plugin {package}:{point.name} is left out: {one_line(error)}")
+        return
+    for entry in staged.entries[before:]:
+        registry.notices.extend(clashes(registry, entry))
+        registry.entries.append(entry)
+
+
+def records(plugin: object) -> Iterable[tuple[str, Any]]:
+    """Every record a plugin's hooks return, with its kind, checked against the hook specifications."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin)
+    manager.check_pending()  # an unknown hook is an error, not silence
+    if not manager.get_hookcallers(plugin):
+        raise PluginError("it has no hooks; mark its functions with @srkit.hookimpl")
+    for kind, (record, hook) in KINDS.items():
+        for answer in getattr(manager.hook, hook)():
+            if isinstance(answer, Component) or not isinstance(answer, Iterable):
+                raise PluginError(f"{hook} must return a list of {record.__name__}, not {type(answer).__name__}")
+            for component in answer:
+                yield kind, component
+
+
+def clashes(registry: Registry, entry: Entry) -> Iterable[str]:
+    """A line for each name of `entry` that another package already uses."""
+    for name in names(entry.component):
+        for other in registry.of(entry.kind):
+            if name in names(other.component):
+                rule = f"'{name}' stays the built-in" if other.package == BUILTIN else "the bare name is refused"
+                yield f"two {entry.kind}s are called '{name}': {other.package}:{name} and {entry.package}:{name}; {rule}"
