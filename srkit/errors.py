@@ -25,7 +25,7 @@ class UsageError(SrkitError):
     exit_code = 2
 
 
-class UnknownName(UsageError):
+class UnknownName(UsageError):  # noqa: N818 - "unknown name" is how it is said
     pass
 
 

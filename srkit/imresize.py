@@ -23,7 +23,7 @@ def cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic convolution kernel, a = -0.5."""
     x = np.abs(x)
     near = (1.5 * x**3 - 2.5 * x**2 + 1) * (x <= 1)
-    return near + (-0.5 * x**3 + 2.5 * x**2 - 4 * x + 2) * ((1 < x) & (x <= 2))
+    return near + (-0.5 * x**3 + 2.5 * x**2 - 4 * x + 2) * ((x > 1) & (x <= 2))
 
 
 def lanczos3(x: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def imresize(
         weights, indices = contributions(length, out, step, method)
         shape = [1] * image.ndim
         shape[axis] = out
-        total = np.zeros(result.shape[:axis] + (out,) + result.shape[axis + 1 :])
+        total = np.zeros((*result.shape[:axis], out, *result.shape[axis + 1 :]))
         for tap in range(weights.shape[1]):
             total += weights[:, tap].reshape(shape) * result.take(indices[:, tap], axis=axis)
         result = np.clip(np.floor(total + 0.5), 0, 255) if image.dtype == np.uint8 else total

@@ -192,4 +192,5 @@ def clashes(registry: Registry, entry: Entry) -> Iterable[str]:
         for other in registry.of(entry.kind):
             if name in names(other.component):
                 rule = f"'{name}' stays the built-in" if other.package == BUILTIN else "the bare name is refused"
-                yield f"two {entry.kind}s are called '{name}': {other.package}:{name} and {entry.package}:{name}; {rule}"
+                both = f"{other.package}:{name} and {entry.package}:{name}"
+                yield f"two {entry.kind}s are called '{name}', {both}; {rule}"

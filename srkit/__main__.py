@@ -1,0 +1,5 @@
+"""`python -m srkit` is `srkit`."""
+
+from srkit.cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""The `srkit` command: one file per subcommand, torch imported inside their bodies."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from srkit.cli import bench, plugins, train, upscale
+from srkit.errors import SrkitError, did_you_mean, one_line
+
+app = typer.Typer(
+    name="srkit",
+    help="Super-resolution: train a model, score it, make a picture larger. Everything is a plugin.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (upscale, train, bench, plugins):
+    app.command()(getattr(module, module.__name__.rpartition(".")[2]))
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    if version:
+        from srkit import __version__
+
+        print(f"srkit {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code: 0, 1 for a failure, 2 for wrong use, 130 for an interruption."""
+    try:
+        code = app(list(arguments), standalone_mode=False, prog_name="srkit")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SrkitError as error:
+        return fail(one_line(error), error.exit_code)
+    except typer.TyperException as error:
+        return fail(wrong_use(error, arguments), getattr(error, "exit_code", 2))
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("SRKIT_DEBUG") == "1":
+            raise
+        return fail(f"unexpected {one_line(error)} (SRKIT_DEBUG=1 shows where)", 1)
+
+
+def fail(text: str, code: int) -> int:
+    print(f"srkit: {text}", file=sys.stderr)
+    return code
+
+
+def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
+    """What typer objects to, as one line with the nearest right word."""
+    import typer.main
+
+    context = getattr(error, "ctx", None)
+    command = f"{context.command.name}: " if context and context.parent else ""
+    text = " ".join(error.format_message().split())
+    if option := getattr(error, "option_name", None) if "o such option" in text else None:
+        known = [name for p in context.command.params for name in p.opts] if context else []
+        return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
+    if match := re.match(r"No such command '(.+?)'", text):
+        return f"no command '{match[1]}'{did_you_mean(match[1], typer.main.get_command(app).commands)}"
+    return f"{command}{text[:1].lower()}{text[1:].rstrip('.')}"
+
+
+def main() -> None:
+    code = run(sys.argv[1:])
+    sys.exit(code)

@@ -1,0 +1,121 @@
+"""What commands print: tables, notices, progress. Results go to stdout, everything else to stderr."""
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from srkit.errors import UsageError
+from srkit.plugins import Registry, load_plugins
+
+PLAIN_SECONDS = 5.0  # between progress lines where there is no terminal
+QUIET_SECONDS = 2.0  # shorter work than this needs no progress
+
+
+def load() -> Registry:
+    """The installed plugins; each broken one is told on stderr, in one line."""
+    registry = load_plugins()
+    for notice in registry.notices:
+        say(notice)
+    return registry
+
+
+def say(text: str) -> None:
+    print(f"srkit: {text}", file=sys.stderr, flush=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print a table on stdout, never cut where it is piped. right: columns aligned to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, heading in enumerate(headings):
+        made.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
+    for row in rows:
+        made.add_row(*map(Text, row))
+    console.print(made)
+
+
+def seconds_of(text: str | None) -> float | None:
+    """`10m`, `90s`, `1h30m` or plain seconds, as seconds. UsageError for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    total = sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    if not total:
+        raise UsageError(f"'{text}' is no length of time; write 90s, 10m or 1h30m")
+    return total
+
+
+def span(seconds: float) -> str:
+    """Seconds as a person says them: `45s`, `9m 30s`, `3h 20m`, `4d 2h`."""
+    seconds = int(seconds + 0.5)
+    for big, small, divisor, unit in (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1)):
+        if seconds >= divisor:
+            return f"{seconds // divisor}{big} {seconds % divisor // unit}{small}"
+    return f"{seconds}s"
+
+
+class Progress:
+    """A bar on a terminal, a plain line every few seconds elsewhere; always with the time left.
+
+    with Progress("upscaling", 12) as progress: progress.at(3, "tile 3")
+    """
+
+    def __init__(self, what: str, total: int, seconds: float | None = None):
+        self.what, self.total, self.limit = what, total, seconds
+        self.begun = self.shown = time.monotonic()
+        self.first = 0
+        self.bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[text]}"))
+            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(self.what, total=self.total, text="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def begin_at(self, done: int) -> None:
+        """Work before this was done another time and says nothing of the pace."""
+        self.first, self.begun = done, time.monotonic()
+
+    def pace(self, done: int) -> float:
+        """Units per second so far."""
+        return (done - self.first) / max(time.monotonic() - self.begun, 1e-9)
+
+    def left(self, done: int) -> str:
+        pace = self.pace(done)
+        if not pace:
+            return ""
+        left = (self.total - done) / pace
+        if self.limit is not None:
+            left = min(left, self.limit - (time.monotonic() - self.begun))
+        return f"{span(max(left, 0))} left"
+
+    def at(self, done: int, text: str = "") -> None:
+        parts = [f"{done:,}/{self.total:,}", text, self.left(done)]
+        line = "  ".join(part for part in parts if part)
+        if self.bar:
+            self.bar.update(self.task, completed=done, text=line)
+            return
+        now = time.monotonic()
+        if now - self.begun >= QUIET_SECONDS and now - self.shown >= PLAIN_SECONDS:
+            self.shown = now
+            print(f"{self.what}  {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,178 @@
+"""`srkit train`: from a run file, or from words, to a trained model in a folder."""
+
+import math
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from srkit.cli import output
+from srkit.errors import UnknownName, UsageError, missing_path
+from srkit.plugins import Registry
+
+
+def train(
+    model: Annotated[str | None, typer.Option(help="Model or preset; edsr-baseline when not said.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A folder of pictures, or a dataset's name; the shipped samples when not said.")
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="Upsampling factor; 2 when not said.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all; 300,000 when not said.")] = None,
+    max_time: Annotated[
+        str | None, typer.Option(help="Stop after this long: 90s, 10m, 1h30m. The run can be resumed.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="A run file (TOML).")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="Lay one value over the run: lr=1e-3, model.n_feats=32.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the checkpoints; runs/MODEL_xSCALE when not said.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, bit for bit.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Start from these weights, where names and shapes match.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="Decides everything random; 0 when not said.")] = None,
+    save_every: Annotated[
+        str, typer.Option(help="How often the training state is saved, so that a kill loses no more.")
+    ] = "60s",
+) -> None:
+    """Train a model. Ctrl-C saves and says how to resume."""
+    from srkit.run import Run, merge, parse_assignment, read_run_file
+
+    registry = output.load()
+    max_seconds = output.seconds_of(max_time)
+    save_seconds = output.seconds_of(save_every) or math.inf
+    layers: list[dict[str, Any]] = [
+        {"model": model} if model else {},
+        {"data": data_table(registry, data)} if data else {},
+        {
+            key: value
+            for key, value in {"scale": scale, "steps": steps, "seed": seed, "init_from": init_from}.items()
+            if value is not None
+        },
+        *(parse_assignment(text) for text in assign or ()),
+    ]
+    if resume is not None:
+        if any(layers[:2]) or set(layers[2]) - {"steps"} or layers[3:] or run or out:
+            raise UsageError(
+                "--resume takes the run as it is; only --steps, --max-time, --device and --save-every go with it"
+            )
+        if not resume.is_dir():
+            raise missing_path(resume, "folder")
+    else:
+        values = read_run_file(run) if run else {}
+        for layer in layers:
+            values = merge(values, layer)
+        wanted = Run.from_dict(values).resolved(registry)
+
+    from srkit.load import pick_device
+    from srkit.train.session import Limits, begin, extended, new_folder, reopen, run_training
+
+    chosen = pick_device(device)
+    if resume is not None:
+        folder, todo = resume, extended(reopen(resume), steps)
+    else:
+        folder = new_folder(out, wanted, registry)
+        todo = begin(wanted, registry, folder)
+    stop = Stop()
+    with TrainingDisplay(todo.steps, max_seconds) as display:
+        limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)
+        with stop:
+            outcome = run_training(todo, registry, folder, chosen, display, limits)
+    best = (
+        f"; best PSNR {outcome.best[0]:.2f} dB (protocol y, {todo.validation.name}) at step {outcome.best[1]:,}"
+        if outcome.best
+        else ""
+    )
+    print(f"{outcome.steps:,} of {todo.steps:,} steps done{best}")
+    if outcome.reason != "finished":
+        print(f"go on:    srkit train --resume {folder}")
+    print(f"score:    srkit bench {folder}\nuse:      srkit upscale PHOTO --model {folder}")
+    if outcome.reason == "stopped":
+        raise typer.Exit(130)
+
+
+def data_table(registry: Registry, word: str) -> dict[str, Any]:
+    """`--data`: a folder if there is one, else a dataset's name."""
+    if Path(word).expanduser().is_dir():
+        return {"name": "folder", "root": word}
+    try:
+        registry.find("dataset", word)
+    except UnknownName:
+        if "/" in word or "\\" in word or "." in word:
+            raise missing_path(Path(word), "folder") from None
+        raise UnknownName(
+            f"--data '{word}' is neither a folder nor a dataset; 'srkit plugins' lists the datasets"
+        ) from None
+    return {"name": word}
+
+
+class Stop:
+    """The first Ctrl-C (or SIGTERM) asks training to save and stop; a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def asked(self) -> bool:
+        return self.count > 0
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise KeyboardInterrupt
+        output.say("stopping after this step; once more to stop at once")
+
+    def __enter__(self) -> None:
+        self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+class TrainingDisplay:
+    """A session's words and progress, on stderr."""
+
+    def __init__(self, steps: int, seconds: float | None):
+        self.steps, self.seconds = steps, seconds
+        self.bar: output.Progress | None = None
+        self.what = ""
+
+    def __enter__(self) -> "TrainingDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_bar()
+
+    def end_bar(self) -> None:
+        if self.bar:
+            self.bar.__exit__(None, None, None)
+        self.bar, self.what = None, ""
+
+    def switch(self, what: str, total: int, seconds: float | None = None, done: int = 0) -> output.Progress:
+        if self.what != what or self.bar is None:
+            self.end_bar()
+            self.bar = output.Progress(what, total, seconds).__enter__()
+            self.bar.begin_at(done)
+            self.what = what
+        return self.bar
+
+    def say(self, text: str) -> None:
+        self.end_bar()
+        output.say(text)
+
+    def packing(self, what: str, done: int, total: int) -> None:
+        self.switch(what, total).at(done)
+        if done == total:
+            self.end_bar()
+
+    def progress(self, step: int, loss: float, psnr: float | None) -> None:
+        bar = self.switch("training", self.steps, self.seconds, step)
+        text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
+        if psnr is not None:
+            text.append(f"PSNR {psnr:.2f} dB")
+        bar.at(step, "  ".join(text))

@@ -1,0 +1,1 @@
+"""Scores that mean something: named protocols, one place for `train` and `bench` alike."""

@@ -1,0 +1,64 @@
+"""Score an upscaler on a dataset: upscale, round to 8 bits, apply the protocol, measure, average."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from srkit.data.pairs import aligned
+from srkit.errors import DataError
+from srkit.evaluate.protocol import Protocol
+from srkit.upscale.wrap import Upscaler, to_pixels, to_tensor
+
+Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One picture: its scores by metric, the seconds its upscaling took, and the pixels (uint8 H,W,3)."""
+
+    name: str
+    scores: dict[str, float]
+    seconds: float
+    sr: np.ndarray
+
+
+def score_image(
+    upscaler: Upscaler, lr: np.ndarray, hr: np.ndarray, scale: int, metrics: Metrics, protocol: Protocol,
+    device: torch.device, name: str = "",
+) -> ImageScore:  # fmt: skip
+    """Upscale `lr` and score it against `hr`, both uint8 H,W,3 and aligned.
+
+    Raises DataError where the picture is too small for the protocol's border or SR has not HR's size.
+    """
+    if min(hr.shape[:2]) <= 2 * protocol.border(scale):
+        raise DataError(
+            f"'{name}' ({hr.shape[1]}x{hr.shape[0]}) is too small for protocol '{protocol.name}' at x{scale}"
+        )
+    begin = time.perf_counter()
+    sr = to_pixels(upscaler(to_tensor(lr, device)))
+    seconds = time.perf_counter() - begin
+    if sr.shape != hr.shape:
+        raise DataError(f"'{name}': the model made {sr.shape[1]}x{sr.shape[0]}, not {hr.shape[1]}x{hr.shape[0]}")
+    compared = protocol.apply(sr, hr, scale)
+    return ImageScore(name, {key: float(metric(*compared)) for key, metric in metrics.items()}, seconds, sr)
+
+
+def score(
+    upscaler: Upscaler, pairs: Iterable, scale: int, metrics: Metrics, protocol: Protocol, device: torch.device
+) -> list[ImageScore]:
+    """`score_image` for every pair of a dataset."""
+    done = []
+    for pair in pairs:
+        lr, hr = aligned(pair, scale)
+        done.append(score_image(upscaler, lr, hr, scale, metrics, protocol, device, pair.name))
+    return done
+
+
+def mean(values: Iterable[float]) -> float:
+    """The tables' average: the plain mean over images, of dB too."""
+    values = list(values)
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))

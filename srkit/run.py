@@ -1,0 +1,188 @@
+"""Run: everything that decides the outcome of a training, as one frozen value; TOML in, TOML out."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge, Gt, Lt
+
+from srkit.errors import OptionError, UnknownName, UsageError, did_you_mean, missing_path
+from srkit.options import Option, check
+from srkit.plugins import Registry
+
+__all__ = ["Part", "Run", "merge", "parse_assignment", "read_run_file"]
+
+Positive = Annotated[int, Gt(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    root: str = ""
+    split: str = ""
+    weight: float = 1.0
+
+    def table(self) -> dict[str, Any]:
+        """As it stands in a run file: what is default is left out."""
+        own = {key: value for key, value in asdict(self).items() if key not in ("name", "options")}
+        kept = {key: value for key, value in own.items() if value != getattr(Part, key)}
+        return {"name": self.name, **kept, **{k: v for k, v in self.options.items() if v is not None}}
+
+
+#: the keys of a part that are not its component's options, for each section
+OWN_KEYS = {"model": (), "data": ("root", "split"), "validation": ("root", "split"), "loss": ("weight",),
+            "augmentation": (), "tracker": ()}  # fmt: skip
+LISTS = ("loss", "augmentation", "tracker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The defaults are the EDSR paper's training of its baseline, on the photographs that ship with srkit."""
+
+    scale: Annotated[int | list[int], "upsampling factor, or a list for a multi-scale model"] = 2
+    steps: Annotated[int, Gt(0), "optimizer steps in all"] = 300_000
+    batch: Annotated[int, Gt(0), "patches per step"] = 16
+    patch: Annotated[int, Gt(0), "side of an LR patch in pixels; HR patches are scale times that"] = 48
+    lr: Annotated[float, Gt(0), "Adam's learning rate at step 0"] = 1e-4
+    halve_every: Annotated[int, Gt(0), "steps after which the learning rate is halved, again and again"] = 200_000
+    betas: Annotated[tuple[float, float], "Adam's decay rates"] = (0.9, 0.999)
+    eps: Annotated[float, Gt(0), "Adam's epsilon"] = 1e-8
+    seed: Annotated[int, Ge(0), Lt(2**32), "decides the initial weights, the patches and the augmentation"] = 0
+    validate_every: Annotated[int, Gt(0), "steps between validations, which pick the best checkpoint"] = 1000
+    channels_last: Annotated[bool, "memory format of the network; faster, and tiles bit-exactly on a CPU"] = True
+    init_from: Annotated[str, "checkpoint whose weights training starts from, where names and shapes match"] = ""
+    model: Part = Part(name="edsr-baseline")
+    data: Part = Part(name="samples", split="train")
+    validation: Part = Part(name="samples", split="valid")
+    loss: tuple[Part, ...] = (Part(name="l1"),)
+    augmentation: tuple[Part, ...] = (Part(name="dihedral"),)
+    tracker: tuple[Part, ...] = (Part(name="jsonl"),)
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        return tuple(self.scale) if isinstance(self.scale, list) else (self.scale,)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Run":
+        """Check and convert what a TOML file holds. UnknownName and OptionError name the key and the nearest."""
+        scalars = scalar_options()
+        for key in values:
+            if key not in scalars and key not in OWN_KEYS:
+                raise UnknownName(f"a run has no key '{key}'{did_you_mean(key, [*scalars, *OWN_KEYS])}")
+        checked = check("the run", scalars, {k: v for k, v in values.items() if k in scalars})
+        parts = {key: parts_of(key, values[key]) for key in OWN_KEYS if key in values}
+        return cls(**checked, **parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as plain tables, every key present: what `from_dict` reads."""
+        result: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Part):
+                value = value.table()
+            elif item.name in LISTS:
+                value = [part.table() for part in value]
+            result[item.name] = list(value) if isinstance(value, tuple) else value
+        return result
+
+    def to_toml(self) -> str:
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
+    def resolved(self, registry: Registry) -> "Run":
+        """The same run with qualified names and every option written out, so that it means the same tomorrow.
+
+        Raises UnknownName or OptionError for whatever is not installed or does not fit.
+        """
+        changes: dict[str, Any] = {}
+        for key in OWN_KEYS:
+            kind = "dataset" if key in ("data", "validation") else key
+            parts = getattr(self, key) if key in LISTS else (getattr(self, key),)
+            done = []
+            for part in parts:
+                choice = registry.choose(kind, part.name, part.options)
+                done.append(replace(part, name=choice.entry.qualified, options=choice.options))
+            changes[key] = tuple(done) if key in LISTS else done[0]
+        return replace(self, **changes)
+
+
+def scalar_options() -> dict[str, Option]:
+    """The run's own keys as options: those of its fields that are not parts."""
+    hints = get_type_hints(Run, include_extras=True)
+    own = [f for f in fields(Run) if f.name not in OWN_KEYS]
+    return {f.name: Option(f.name, hints[f.name], f.default, hints[f.name].__metadata__[-1]) for f in own}
+
+
+def parts_of(key: str, value: Any) -> Any:
+    """One section of a run file, `"l1"`, a table or an array of either, as Part or a tuple of them."""
+    if key in LISTS:
+        return tuple(part_of(key, item) for item in (value if isinstance(value, list) else [value]))
+    return part_of(key, value)
+
+
+def part_of(key: str, value: Any) -> Part:
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{key} = {value!r}: a name or a table with a name is wanted")
+    defaults = {"data": "samples", "validation": "samples", "model": "edsr-baseline"}
+    if "name" not in value and key not in defaults:
+        raise OptionError(f"[{key}] has no name")
+    own = {k: v for k, v in value.items() if k in OWN_KEYS[key]}
+    options = {k: v for k, v in value.items() if k != "name" and k not in own}
+    if key in ("data", "validation"):
+        own.setdefault("split", "train" if key == "data" else "valid")
+    hints = get_type_hints(Part)
+    declared = {k: Option(k, hints[k], getattr(Part, k)) for k in OWN_KEYS[key]}
+    name = value.get("name", defaults.get(key))
+    if not isinstance(name, str):
+        raise OptionError(f"{key}.name = {name!r}: a name is wanted")
+    return Part(name=name, options=options, **check(key, declared, own))
+
+
+def read_run_file(path: str | Path) -> dict[str, Any]:
+    """A run file as plain tables. Raises UnknownName where there is none, UsageError where it is no TOML."""
+    path = Path(path)
+    if not path.is_file():
+        raise missing_path(path, "run file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"'{path}' is not valid TOML: {error}") from None
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """`model.n_feats=48` as the table it is in TOML; a value that is not TOML is taken as a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set wants key=value, as in model.n_feats=48, not '{text}'")
+    for right in (value.strip(), json.dumps(value.strip(), ensure_ascii=False)):
+        try:
+            return tomllib.loads(f"{key.strip()} = {right}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise UsageError(f"--set '{text}': '{key.strip()}' is not a key")
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, section by section. Another component's name drops the options below it."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        if isinstance(old, str) and key in OWN_KEYS:
+            old = {"name": old}
+        new = {"name": value} if isinstance(value, str) and key in OWN_KEYS else value
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            same = new.get("name", old.get("name")) == old.get("name")
+            new = {**(old if same else {}), **new}
+        elif isinstance(new, Mapping) and isinstance(old, list):
+            raise UsageError(f"'{key}' is a list in the run file; set it whole: {key}=[{{name=\"...\"}}]")
+        result[key] = new
+    return result

@@ -1,0 +1,160 @@
+"""Checkpoints: weights that say what they are, and the training state that resumes bit for bit.
+
+`best.safetensors` and `last.safetensors` hold a network's weights and, as JSON in the safetensors
+header under `srkit`, what it is: qualified name, version, options, scales, run, step, scores, licence.
+`state-<step>.safetensors` holds all that training needs to go on, in one file, so that it is either
+there whole or not at all. Every file is written beside its place, flushed, and renamed.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from srkit.errors import CheckpointError, missing_path, one_line
+from srkit.images import write_atomically
+
+FORMAT = 1
+STATES_KEPT = 2
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a safetensors file atomically. Raises CheckpointError where it cannot (disk full, read-only)."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = save(plain, metadata={"srkit": json.dumps({"format": FORMAT, **about})})
+    try:
+        write_atomically(path, lambda file: file.write(data))
+    except OSError as error:
+        raise CheckpointError(f"cannot write '{path}': {one_line(error)}") from None
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What a checkpoint says it is, from its header alone. CheckpointError if it is none of srkit's."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["srkit"])
+    except FileNotFoundError:
+        raise missing_path(path, "checkpoint") from None
+    except KeyError:
+        raise CheckpointError(
+            f"'{path}' holds weights, but not of which model: srkit did not write it; "
+            "it can start a training with --init-from"
+        ) from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is not a whole safetensors file: {one_line(error)}") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise CheckpointError(f"'{path}' is of a checkpoint format this srkit does not read ({FORMAT})")
+    return about
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors, or of a .pt or .pth that holds nothing but tensors.
+
+    A pickle is never executed: it is read with `weights_only=True`, and refused if it holds more.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise missing_path(path, "checkpoint") from None
+    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        reason = one_line(error).split(". ")[0]
+        raise CheckpointError(f"'{path}' holds no tensors that can be read safely: {reason}") from None
+    for key in ("params_ema", "params", "state_dict"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise CheckpointError(f"'{path}' is not a state dict: tensors by name are wanted")
+    return loaded
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Load weights that must fit exactly. CheckpointError names the first that does not."""
+    try:
+        net.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"'{path}' does not fit its model: {one_line(error)}") from None
+
+
+def init_from(net: nn.Module, path: Path) -> str:
+    """Load what fits by name and shape, and say in one line what did not. CheckpointError if nothing fits."""
+    found = read_tensors(path)
+    own = net.state_dict()
+    fitting = {name: t for name, t in found.items() if name in own and t.shape == own[name].shape}
+    trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    if not trained & set(fitting):
+        raise CheckpointError(f"nothing in '{path}' fits the model by name and shape")
+    net.load_state_dict(fitting, strict=False)
+    shapes = sorted(name for name in found if name in own and name not in fitting)
+    missing = sorted(set(own) - set(found))
+    unused = sorted(set(found) - set(own))
+    line = f"{len(fitting)} of {len(own)} tensors from '{path}'"
+    for what, names in (("other shape", shapes), ("not in it", missing), ("not used", unused)):
+        if names:
+            line += f"; {what}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+    return line
+
+
+def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Write `state-<step>` and forget all but the newest few. parts: name -> module, loss or optimizer."""
+    tensors: dict[str, Tensor] = {}
+    extras: dict[str, Any] = {}
+    for name, part in parts.items():
+        extras[name] = flatten(part.state_dict(), name, tensors)
+    save_tensors(folder / f"state-{step:08d}.safetensors", tensors, {**about, "step": step, "extras": extras})
+    for old in states(folder)[:-STATES_KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Restore the newest state that reads well, in place; what it says of itself, or None where there is none."""
+    for path in reversed(states(folder)):
+        with suppress(CheckpointError):
+            about, tensors = read_about(path), read_tensors(path)
+            for name, part in parts.items():
+                part.load_state_dict(unflatten(about["extras"][name], tensors))
+            return about
+    return None
+
+
+def states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*.safetensors"))
+
+
+def flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A state dict as JSON, its tensors put into `tensors` and named in their place."""
+    if isinstance(value, Tensor):
+        # Two names for one storage are not for safetensors; a copy costs nothing that matters.
+        tensors[name] = value.detach().clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"map": [[key, flatten(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [flatten(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise CheckpointError(f"'{name}' is a {type(value).__name__}: a state dict may hold tensors, numbers and text only")
+
+
+def unflatten(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `flatten`."""
+    (kind, content), = value.items()  # fmt: skip
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "map":
+        return {key: unflatten(item, tensors) for key, item in content}
+    if kind in ("list", "tuple"):
+        items = [unflatten(item, tensors) for item in content]
+        return items if kind == "list" else tuple(items)
+    return content

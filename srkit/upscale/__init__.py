@@ -1,0 +1,1 @@
+"""From a network to an upscaler of whole pictures: padding, tiles, wrappers."""

@@ -1,0 +1,43 @@
+"""Upscale in tiles that overlap by the receptive field, so that the result equals the whole picture's."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+TILE = 384  # LR pixels: small photos go whole, and EDSR's x4 upsampler stays near 1 GB
+
+
+def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[tuple[int, int, int, int]]:
+    """Cut `length` into cores of `tile`: (input start, input stop, core start, core stop) of each.
+
+    The input reaches `overlap` beyond the core on each side, less at the picture's edges, where the
+    network's own padding must stay what it was. All starts are multiples of `multiple`.
+    """
+    tile = max(multiple, tile - tile % multiple)
+    overlap += -overlap % multiple
+    for start in range(0, length, tile):
+        stop = min(start + tile, length)
+        yield max(0, start - overlap), min(length, stop + overlap), start, stop
+
+
+def tiled(
+    net: Callable[[Tensor], Tensor], lr: Tensor, scale: int, tile: int, overlap: int, multiple: int = 1,
+    done: Callable[[int, int], None] = lambda tiles, total: None,
+) -> Tensor:  # fmt: skip
+    """B,3,H,W -> B,3,s*H,s*W, on the CPU. done(tiles, total) is called after each tile."""
+    rows = list(spans(lr.shape[-2], tile, overlap, multiple))
+    columns = list(spans(lr.shape[-1], tile, overlap, multiple))
+    sr = torch.empty(*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale, dtype=lr.dtype)
+    count = 0
+    for top, bottom, row, row_end in rows:
+        for left, right, column, column_end in columns:
+            part = net(lr[..., top:bottom, left:right])
+            sr[..., row * scale : row_end * scale, column * scale : column_end * scale] = part[
+                ...,
+                (row - top) * scale : (row_end - top) * scale,
+                (column - left) * scale : (column_end - left) * scale,
+            ]
+            count += 1
+            done(count, len(rows) * len(columns))
+    return sr

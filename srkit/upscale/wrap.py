@@ -1,0 +1,82 @@
+"""Put a network, its padding, its tiles and the chosen wrappers together into one upscaler."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srkit.errors import SrkitError
+from srkit.plugins import Choice
+from srkit.upscale.size import crop_to, pad_to_multiple
+from srkit.upscale.tiles import TILE, tiled
+
+Upscaler = Callable[[Tensor], Tensor]
+
+
+def make_upscaler(
+    net: nn.Module, model: Choice, scale: int, *, tile: int | None = None, wrappers: Sequence[Choice] = (),
+    channels_last: bool = True, done: Callable[[int, int], None] = lambda tiles, total: None,
+) -> Upscaler:  # fmt: skip
+    """An upscaler, `B,3,H,W` float in [0, 1] to `B,3,s*H,s*W`, without gradients, in evaluation mode.
+
+    tile: side of a tile in LR pixels; 0 for none; None for the default where the model declares its
+    receptive field, so that tiles cannot be seen, and none where it does not.
+    """
+    record = model.component
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    net = net.to(memory_format=memory)
+    field = record.receptive_field
+    if callable(field):
+        field = field(scale, **model.options)
+    if tile is None:
+        tile = TILE if field is not None else 0
+    overlap = 32 if field is None else field
+
+    def forward(lr: Tensor) -> Tensor:
+        lr = lr.contiguous(memory_format=memory)
+        return net(lr, scale) if record.multi_scale else net(lr)
+
+    def upscale(lr: Tensor) -> Tensor:
+        height, width = lr.shape[-2:]
+        padded = pad_to_multiple(lr, record.size_multiple)
+        try:
+            with evaluating(net):
+                if tile and max(padded.shape[-2:]) > tile:
+                    sr = tiled(forward, padded, scale, tile, overlap, record.size_multiple, done)
+                else:
+                    sr = forward(padded)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise SrkitError(
+                f"out of memory on {width}x{height} pixels; try --tile {max(64, (tile or 512) // 2)}"
+            ) from error
+        return crop_to(sr, height * scale, width * scale)
+
+    upscaler: Upscaler = upscale
+    for wrapper in wrappers:
+        upscaler = wrapper.build(upscaler)
+    return upscaler
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, what it was outside: validation must leave training as it found it."""
+    was_training = net.training
+    net.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        net.train(was_training)
+
+
+def to_tensor(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """H,W,3 uint8 -> 1,3,H,W float in [0, 1] on `device`."""
+    return torch.tensor(pixels).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+def to_pixels(sr: Tensor) -> np.ndarray:
+    """1,3,H,W float in [0, 1] -> H,W,3 uint8: rounded half up, clipped."""
+    values = sr[0].permute(1, 2, 0).cpu().double().numpy()
+    return np.clip(np.floor(values * 255 + 0.5), 0, 255).astype(np.uint8)
