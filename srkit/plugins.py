@@ -73,7 +73,7 @@ class Registry:
         own = [e.component for e in self.entries if e.kind == kind and e.package == package]
         for name in names(component):
             if any(name in names(other) for other in own):
-                raise PluginError(f"two {kind}s are called '{name}'")
+                raise PluginError(f"two {kind} components are called '{name}'")
         self.entries.append(Entry(kind, component, package, version))
 
     def of(self, kind: str) -> list[Entry]:
@@ -193,4 +193,4 @@ def clashes(registry: Registry, entry: Entry) -> Iterable[str]:
             if name in names(other.component):
                 rule = f"'{name}' stays the built-in" if other.package == BUILTIN else "the bare name is refused"
                 both = f"{other.package}:{name} and {entry.package}:{name}"
-                yield f"two {entry.kind}s are called '{name}', {both}; {rule}"
+                yield f"two {entry.kind} components are called '{name}', {both}; {rule}"

@@ -1,0 +1,45 @@
+# make demo   a fresh machine to pictures in about five minutes
+# make test   everything CI checks
+# make check  the linters alone
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+DEMO_TIME ?= 2m
+BIN = $(VENV)/bin
+SRKIT = $(BIN)/srkit
+PHOTO = plugins/srkit_builtin/samples/coffee.png
+
+.PHONY: demo test check
+.SILENT:
+
+$(VENV)/installed: pyproject.toml
+	echo "installing into $(VENV): PyTorch is large, this takes a few minutes"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	rm -rf $(DEMO) && mkdir -p $(DEMO)
+	echo "1. train a small EDSR for $(DEMO_TIME) on eight photographs"
+	$(SRKIT) train --model edsr --set model.n_resblocks=8 --set model.n_feats=32 --set lr=1e-3 \
+	    --set validate_every=200 --max-time $(DEMO_TIME) --out $(DEMO)/edsr-small
+	echo "2. score it against bicubic on the two photographs it has not seen"
+	$(SRKIT) bench $(DEMO)/edsr-small --models bicubic --sets samples --scales 2
+	echo "3. upscale a photograph: one of those two, made half as large"
+	$(BIN)/python benchmarks/side_by_side.py shrink $(PHOTO) 2 $(DEMO)/photo.png
+	$(SRKIT) upscale $(DEMO)/photo.png --model bicubic
+	$(SRKIT) upscale $(DEMO)/photo.png --model $(DEMO)/edsr-small
+	$(BIN)/python benchmarks/side_by_side.py show $(DEMO)/side-by-side.png --crop 330,70,150,150 --zoom 2 \
+	    "small photo=$(DEMO)/photo.png" "bicubic=$(DEMO)/photo_bicubic_x2.png" \
+	    "EDSR, trained $(DEMO_TIME)=$(DEMO)/photo_edsr_x2.png" "original=$(PHOTO)"
+	echo "the pictures are in $(DEMO)/: look at $(DEMO)/side-by-side.png first"
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest

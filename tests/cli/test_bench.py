@@ -1,0 +1,74 @@
+"""`srkit bench`: which models, which sets, which form."""
+
+import csv
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from .conftest import SMALL
+
+
+def test_without_words_it_scores_what_has_weights(run_srkit, tmp_path):
+    assert run_srkit("train", *SMALL, "--steps", "3")[0] == 0
+    code, out, err = run_srkit("bench", "--scales", "2,3")
+    assert code == 0
+    assert "no test set found" in err
+    rows = [line.split() for line in out.splitlines() if "samples" in line]
+    assert [row[:3] for row in rows] == [
+        [model, scale, "samples"]
+        for model, scale in (
+            *((name, "x2") for name in ("nearest", "bicubic", "lanczos", "edsr")),
+            *((name, "x3") for name in ("nearest", "bicubic", "lanczos")),
+        )
+    ]
+    assert "PSNR (y)" in out
+    assert "SSIM (y)" in out
+
+
+def test_checkpoints_and_names_in_one_table_in_three_forms(run_srkit, trained):
+    words = ["bench", trained / "last.safetensors", "--models", "bicubic,nearest", "--sets", "samples", "--scales", "2"]
+    code, out, _ = run_srkit(*words, "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert [row["model"] for row in rows] == ["bicubic", "nearest", str(trained / "last.safetensors")]
+    assert [row["parameters"] for row in rows] == [0, 0, 1303]
+    assert all(row["protocol"] == "y" and row["images"] == 2 for row in rows)
+    assert rows[0]["psnr"] > rows[1]["psnr"]
+    _, text, _ = run_srkit(*words, "--csv")
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [float(r["psnr"]) for r in table] == pytest.approx([r["psnr"] for r in rows], abs=1e-9)
+
+
+def test_self_ensemble_is_marked(run_srkit, trained):
+    code, out, _ = run_srkit("bench", "--models", trained, "--sets", "samples", "--self-ensemble", "--json")
+    assert code == 0
+    assert [row["model"] for row in json.loads(out)["rows"]] == [f"{trained}+"]
+
+
+def test_a_folder_is_a_set_and_identical_pictures_are_no_json_infinity(run_srkit, tmp_path, photo):
+    import numpy as np
+
+    (tmp_path / "flat").mkdir()
+    Image.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(tmp_path / "flat" / "a.png")
+    code, out, _ = run_srkit("bench", "--models", "bicubic", "--sets", "flat", "--scales", "2", "--json")
+    assert code == 0
+    (row,) = json.loads(out)["rows"]
+    assert (row["set"], row["psnr"]) == ("flat", None)
+    code, out, _ = run_srkit("bench", "--models", "bicubic", "--sets", "flat", "--scales", "2")
+    assert " inf " in out
+
+
+def test_what_cannot_be_scored_is_said(run_srkit, trained, tmp_path, photo):
+    code, _, err = run_srkit("bench", "--models", "edsr-large", "--sets", "samples")
+    assert code == 1
+    assert "'edsr-large' has no trained weights for x2" in err
+    code, _, err = run_srkit("bench", "--models", trained, "--sets", "samples", "--scales", "3")
+    assert code == 2
+    assert "upscales x2, not x3" in err
+    (tmp_path / "tiny").mkdir()
+    Image.fromarray(photo[:9, :9]).save(tmp_path / "tiny" / "a.png")
+    code, _, err = run_srkit("bench", "--models", "bicubic", "--sets", "tiny", "--scales", "4", "--protocol", "div2k")
+    assert code == 1
+    assert "'a' (8x8) is too small for protocol 'div2k' at x4" in err

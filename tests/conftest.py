@@ -1,0 +1,79 @@
+"""What all tests share: a private cache, an empty working folder, the reference data, installed fake plugins."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import srkit
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The reference data beside the checkout: photographs, MATLAB's pixels, a published model's pictures."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the reference data must be at {SHARED} in CI")
+        pytest.skip(f"the reference data is not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> None:
+    """Each test in an empty folder, with no srkit variable of the user's."""
+    for name in [name for name in os.environ if name.startswith("SRKIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SRKIT_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def registry() -> srkit.Registry:
+    return srkit.load_plugins()
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
+    """install("srkit-hat", source): a distribution on sys.path, as pip would leave it."""
+
+    def make(package: str, source: str) -> None:
+        site = tmp_path / "site" / package
+        module = package.replace("-", "_")
+        info = site / f"{module}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[srkit]\n{module} = {module}\n")
+        (site / f"{module}.py").write_text(source)
+        monkeypatch.syspath_prepend(str(site))
+
+    return make
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A real photograph, 300x451: no side a multiple of 2, 3 or 4."""
+    return srkit.read_rgb(ROOT / "plugins/srkit_builtin/samples/chelsea.png")[:299]
+
+
+@pytest.fixture
+def run_srkit(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """run_srkit("bench", "--json") -> exit code, stdout, stderr; in this process, so torch is imported once."""
+    from srkit.cli import run
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -1,0 +1,160 @@
+"""Checkpoints: self-describing, atomic, exact, and never a door for a stranger's code."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from srkit import CheckpointError, SrkitError, UnknownName, UsageError
+from srkit.load import load_checkpoint, load_model
+from srkit.train import checkpoint
+
+
+def small(**changes) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, changes.get("out", 3), 3))
+
+
+def trained(net: nn.Module, steps: int) -> torch.optim.Adam:
+    optimizer = torch.optim.Adam(net.parameters(), betas=(0.8, 0.99))
+    for _ in range(steps):
+        net(torch.rand(2, 3, 9, 9)).mean().backward()
+        optimizer.step()
+    return optimizer
+
+
+def test_a_training_state_comes_back_exactly(tmp_path):
+    net = small()
+    parts = {"net": net, "optimizer": trained(net, 3)}
+    checkpoint.save_state(tmp_path, 3, {"best": [1.5, 2]}, parts)
+    other = small()
+    back = {"net": other, "optimizer": trained(other, 1)}
+    about = checkpoint.load_state(tmp_path, back)
+    assert (about["step"], about["best"]) == (3, [1.5, 2])
+    for name in parts:
+        torch.testing.assert_close(back[name].state_dict(), parts[name].state_dict(), rtol=0, atol=0)
+
+
+def test_the_newest_whole_state_is_taken_and_two_are_kept(tmp_path):
+    net = small()
+    for step in (1, 2, 3):
+        net[0].bias.data.fill_(step)
+        checkpoint.save_state(tmp_path, step, {}, {"net": net})
+    assert [p.name for p in checkpoint.states(tmp_path)] == ["state-00000002.safetensors", "state-00000003.safetensors"]
+    newest = checkpoint.states(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes()[:-5])
+    about = checkpoint.load_state(tmp_path, {"net": net})
+    assert about["step"] == 2
+    assert net[0].bias[0] == 2
+    assert checkpoint.load_state(tmp_path / "empty", {"net": net}) is None
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "last.safetensors"
+    checkpoint.save_tensors(path, small().state_dict(), {})
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="cannot write .*last.safetensors'.*No space left"):
+        checkpoint.save_tensors(path, small().state_dict(), {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, legacy):
+    path = tmp_path / "model.pth"
+    if legacy:
+        path.write_bytes(pickle.dumps({"state_dict": Bomb()}))
+    else:
+        torch.save({"state_dict": Bomb()}, path)
+    with pytest.raises(CheckpointError, match="model.pth' holds no tensors that can be read safely"):
+        checkpoint.read_tensors(path)
+    assert not os.path.exists("exploded")
+
+
+def test_foreign_state_dicts_are_read_as_tensors(tmp_path):
+    net = small()
+    torch.save(net.state_dict(), tmp_path / "plain.pt")
+    torch.save({"params_ema": net.state_dict(), "params": {}}, tmp_path / "basicsr.pth")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name in ("plain.pt", "basicsr.pth"):
+        torch.testing.assert_close(checkpoint.read_tensors(tmp_path / name), dict(net.state_dict()), rtol=0, atol=0)
+    with pytest.raises(CheckpointError, match="not a state dict"):
+        checkpoint.read_tensors(tmp_path / "list.pt")
+
+
+def test_init_from_takes_what_fits_and_says_what_did_not(tmp_path):
+    path = tmp_path / "from.pt"
+    source = small(out=7)
+    torch.save({**source.state_dict(), "extra": torch.zeros(1)}, path)
+    net = small()
+    line = checkpoint.init_from(net, path)
+    assert line == f"7 of 9 tensors from '{path}'; other shape: 2.bias, 2.weight; not used: extra"
+    assert torch.equal(net[0].weight, source[0].weight)
+    torch.save({"nothing": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="nothing in '.*' fits the model"):
+        checkpoint.init_from(net, path)
+
+
+def edsr(registry, **options):
+    return registry.choose("model", "edsr", {"n_resblocks": 1, "n_feats": 4, **options})
+
+
+def save_edsr(registry, path, **about):
+    model = edsr(registry)
+    net = model.build(3)
+    described = {"name": "srkit:edsr", "version": "0.1.0", "options": model.options}
+    checkpoint.save_tensors(path, net.state_dict(), {"model": described, "scales": [3], **about})
+    return net
+
+
+def test_a_checkpoint_knows_what_it_is(tmp_path, registry):
+    path = tmp_path / "m.safetensors"
+    net = save_edsr(registry, path)
+    loaded = load_checkpoint(registry, path, None, "cpu")
+    assert (loaded.scale, loaded.model.label, loaded.origin) == (3, "edsr", str(path))
+    torch.testing.assert_close(loaded.net.state_dict(), net.state_dict(), rtol=0, atol=0)
+    with safe_open(path, "pt") as file:
+        assert "srkit" in file.metadata()
+    with pytest.raises(UsageError, match="upscales x3, not x2"):
+        load_checkpoint(registry, path, 2, "cpu")
+
+
+def test_what_a_checkpoint_can_be_wrong_in(tmp_path, registry):
+    path = tmp_path / "m.safetensors"
+    save_edsr(registry, path, model={"name": "srkit-hat:hat", "version": "1.2", "options": {}})
+    with pytest.raises(CheckpointError, match="made with 'srkit-hat:hat' 1.2 and needs the plugin 'srkit-hat'"):
+        load_checkpoint(registry, path, None, "cpu")
+    save_edsr(
+        registry, path, model={"name": "srkit:edsr", "version": "0.1.0", "options": edsr(registry, n_feats=8).options}
+    )
+    with pytest.raises(CheckpointError, match="does not fit its model"):
+        load_checkpoint(registry, path, None, "cpu")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        load_model(registry, str(path), None)
+    with pytest.raises(UnknownName, match="no checkpoint '.*n.safetensors'; did you mean '.*m.safetensors'?"):
+        load_model(registry, str(tmp_path / "n.safetensors"), None)
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="srkit did not write it"):
+        load_model(registry, str(path), None)
+
+
+def test_no_network_is_ever_used_with_random_weights(registry):
+    with pytest.raises(SrkitError, match="no trained weights for x2 here. Use --model bicubic, train it"):
+        load_model(registry, "edsr-baseline", 2)
+    with pytest.raises(UsageError, match="does not upscale x5; it offers x2, x3, x4"):
+        load_model(registry, "edsr", 5)

@@ -1,0 +1,143 @@
+"""Discovery: every way a plugin can be broken is one line, and everything else works."""
+
+import pytest
+
+from srkit import Loss, Model, PluginError, Registry, UnknownName, UsageError, load_plugins
+
+GOOD = """
+from srkit import Model, hookimpl
+def build(scale, *, width: int = 8): ...
+@hookimpl
+def srkit_models():
+    return [Model(name="{name}", build=build, presets={{"{name}-wide": {{"width": 99}}}})]
+"""
+
+BROKEN = {
+    "import error": ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
+    "exit": ("raise SystemExit('licence expired')", "SystemExit: licence expired"),
+    "syntax": ("def (", "SyntaxError"),
+    "unknown hook": (
+        "from srkit import hookimpl\n@hookimpl\ndef srkit_modles(): return []",
+        "srkit_modles",
+    ),
+    "hook with arguments": (
+        "from srkit import hookimpl\n@hookimpl\ndef srkit_models(registry): return []",
+        "registry",
+    ),
+    "wrong record": (
+        "from srkit import Loss, hookimpl\n@hookimpl\ndef srkit_models(): return [Loss(name='x', build=print)]",
+        "srkit_models must return Model records, not Loss",
+    ),
+    "not a list": (
+        "from srkit import hookimpl\n@hookimpl\ndef srkit_models(): return 3",
+        "srkit_models must return a list of Model, not int",
+    ),
+    "one record": (
+        "from srkit import Model, hookimpl\n@hookimpl\ndef srkit_models(): return Model(name='x', build=print)",
+        "srkit_models must return a list of Model, not Model",
+    ),
+    "same name twice": (
+        "from srkit import Loss, hookimpl\n@hookimpl\ndef srkit_losses():"
+        " return [Loss(name='x', build=print), Loss(name='x', build=print)]",
+        "two loss components are called 'x'",
+    ),
+    "bad name": (
+        "from srkit import Loss, hookimpl\n@hookimpl\ndef srkit_losses(): return [Loss(name='a b', build=print)]",
+        "not 'a b'",
+    ),
+    "error in the hook": ("from srkit import hookimpl\n@hookimpl\ndef srkit_models(): return 1/0", "ZeroDivisionError"),
+    "no hooks": ("def srkit_models(): return []", "no hooks"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_plugin_is_one_line_and_breaks_nothing(install, fault):
+    source, words = BROKEN[fault]
+    install("srkit-broken", source)
+    install("srkit-hat", GOOD.format(name="hat"))
+    registry = load_plugins()
+    assert len(registry.notices) == 1
+    assert "srkit-broken:srkit_broken" in registry.notices[0]
+    assert words in registry.notices[0]
+    assert "\n" not in registry.notices[0]
+    assert registry.find("model", "hat").package == "srkit-hat"
+    assert registry.find("model", "edsr").package == "srkit"
+    assert not [e for e in registry.entries if e.package == "srkit-broken"]
+
+
+def test_strict_raises_and_safe_mode_loads_built_ins_only(install, monkeypatch):
+    install("srkit-broken", "import no_such_module_anywhere")
+    install("srkit-hat", GOOD.format(name="hat"))
+    install("srkit-cap", GOOD.format(name="cap"))
+    monkeypatch.setenv("SRKIT_STRICT", "1")
+    with pytest.raises(PluginError, match="srkit-broken:srkit_broken"):
+        load_plugins()
+    monkeypatch.setenv("SRKIT_PLUGINS", "srkit-hat")
+    assert {e.package for e in load_plugins().entries} == {"srkit", "srkit-hat"}
+    monkeypatch.setenv("SRKIT_PLUGINS", "")
+    assert {e.package for e in load_plugins().entries} == {"srkit"}
+    monkeypatch.setenv("SRKIT_PLUGINS", "srkit-hut")
+    monkeypatch.setenv("SRKIT_STRICT", "0")
+    assert load_plugins().notices == ["SRKIT_PLUGINS names 'srkit-hut', which is not installed"]
+
+
+def test_two_strangers_with_one_name_must_be_told_apart(install):
+    install("srkit-a", GOOD.format(name="hat"))
+    install("srkit-b", GOOD.format(name="hat"))
+    registry = load_plugins()
+    with pytest.raises(UsageError, match="say srkit-a:hat or srkit-b:hat"):
+        registry.choose("model", "hat")
+    assert registry.choose("model", "srkit-b:hat").entry.package == "srkit-b"
+    assert registry.choose("model", "srkit-a:hat-wide").options == {"width": 99}
+    assert any("srkit-a:hat and srkit-b:hat" in notice for notice in registry.notices)
+
+
+def test_a_built_in_keeps_its_bare_name(install):
+    install("srkit-a", GOOD.format(name="edsr"))
+    registry = load_plugins()
+    assert registry.find("model", "edsr").package == "srkit"
+    assert registry.find("model", "srkit-a:edsr").package == "srkit-a"
+    assert any("'edsr' stays the built-in" in notice for notice in registry.notices)
+
+
+def test_what_a_plugin_prints_does_not_reach_stdout(install, capsys):
+    install("srkit-loud", "print('hello')\n" + GOOD.format(name="hat"))
+    load_plugins()
+    assert capsys.readouterr().out == ""
+
+
+def test_options_resolve_default_then_preset_then_user(install):
+    install("srkit-hat", GOOD.format(name="hat"))
+    registry = load_plugins()
+    assert registry.choose("model", "hat").options == {"width": 8}
+    assert registry.choose("model", "hat-wide").options == {"width": 99}
+    assert registry.choose("model", "hat-wide", {"width": 5}).options == {"width": 5}
+    assert registry.choose("model", "hat", {"width": 99}).label == "hat-wide"
+    assert registry.choose("model", "edsr").label == "edsr-baseline"
+
+
+def test_a_wrong_name_gets_the_nearest_right_one(registry):
+    with pytest.raises(UnknownName, match="no model called 'edsr-basline'; did you mean 'edsr-baseline'?"):
+        registry.find("model", "edsr-basline")
+    with pytest.raises(UnknownName, match="did you mean 'srkit:edsr'?"):
+        registry.find("model", "srkti:edsr")
+    with pytest.raises(UnknownName, match="no loss called 'zzz'; there is l1, l2"):
+        registry.find("loss", "zzz")
+
+
+def test_a_test_makes_its_own_registry():
+    registry = Registry()
+    registry.add("loss", Loss(name="mine", build=print))
+    assert registry.find("loss", "local:mine").qualified == "local:mine"
+    with pytest.raises(PluginError, match="two loss components are called 'mine'"):
+        registry.add("loss", Loss(name="mine", build=print))
+    with pytest.raises(PluginError, match="must return Loss records, not Model"):
+        registry.add("loss", Model(name="m", build=print))
+
+
+def test_every_built_in_declares_options_that_can_be_read(registry):
+    assert not registry.notices
+    for entry in registry.entries:
+        choice = registry.choose(entry.kind, entry.component.name)
+        assert entry.component.summary, entry.qualified
+        assert isinstance(choice.options, dict)

@@ -1,0 +1,100 @@
+"""A stranger's package: the example copied out of the repository, renamed, installed by pip, used by name, removed."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "plugins/examples/srkit-tiny"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of a fresh virtual environment that sees srkit and torch but has its own packages."""
+    home = tmp_path_factory.mktemp("stranger") / "venv"
+    venv.create(home, with_pip=True)
+    scheme = {"base": str(home), "platbase": str(home)}
+    site = Path(sysconfig.get_path("purelib", "venv", scheme))
+    # addsitedir, so that the .pth of an editable srkit is followed too
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return Path(sysconfig.get_path("scripts", "venv", scheme)) / Path(sys.executable).name
+
+
+def test_a_renamed_copy_is_installed_used_and_removed(python: Path, tmp_path: Path, photo):
+    copy = tmp_path / "srkit-hat"
+    copy.mkdir()
+    for name in ("pyproject.toml", "srkit_tiny.py", "test_srkit_tiny.py"):
+        text = (EXAMPLE / name).read_text().replace("tiny", "hat")
+        (copy / name.replace("tiny", "hat")).write_text(text)
+
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SRKIT_", "PYTHON"))}
+    environment["SRKIT_CACHE"] = os.environ["SRKIT_CACHE"]
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [python, *words], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path
+        )
+
+    def srkit(*words: str) -> str:
+        done = call("-m", "srkit", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def models() -> dict[str, str]:
+        return {
+            p["name"]: p["package"] for p in json.loads(srkit("plugins", "--json"))["plugins"] if p["kind"] == "model"
+        }
+
+    before = models()
+    assert "hat" not in before
+    installed = call("-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", str(copy))
+    assert installed.returncode == 0, installed.stderr
+    assert models() == {**before, "hat": "srkit-hat"}
+    assert "width" in srkit("plugins", "hat")
+    heavy = "import sys; from srkit.cli import run; run(['plugins']); assert 'torch' not in sys.modules"
+    assert call("-c", heavy).returncode == 0, "the example imports torch only when it builds"
+
+    Image.fromarray(photo[:31, :45]).save(tmp_path / "photo.png")
+    assert "has no trained weights" in call("-m", "srkit", "upscale", "photo.png", "--model", "hat").stderr
+    srkit("train", "--model", "hat", "--steps", "40", "--set", "lr=1e-3", "--set", "batch=4")
+    table = srkit("bench", "--scales", "2")
+    assert [line.split()[0] for line in table.splitlines() if "samples" in line] == [
+        "bicubic",
+        "lanczos",
+        "nearest",
+        "hat",
+    ]
+    srkit("upscale", "photo.png", "--model", "hat")
+    assert Image.open(tmp_path / "photo_hat_x2.png").size == (90, 62)
+    own = call("-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy))
+    assert own.returncode == 0, own.stdout
+
+    assert call("-m", "pip", "uninstall", "--yes", "srkit-hat").returncode == 0
+    assert models() == before
+    gone = call("-m", "srkit", "upscale", "photo.png", "--model", "runs/hat_x2")
+    assert gone.returncode == 1
+    assert "was made with 'srkit-hat:hat' 0.1.0 and needs the plugin 'srkit-hat'" in gone.stderr
+    srkit("upscale", "photo.png", "--model", "bicubic")
+
+
+def test_the_wheel_holds_both_packages_and_the_photographs(tmp_path: Path):
+    import zipfile
+
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"srkit", "srkit_builtin"}
+    photographs = [n for n in names if n.startswith("srkit_builtin/samples/") and n.endswith(("png", "jpg"))]
+    assert len(photographs) == 10
+    assert wheel.stat().st_size < 4_000_000
