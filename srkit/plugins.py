@@ -77,9 +77,9 @@ class Registry:
         self.entries.append(Entry(kind, component, package, version))
 
     def of(self, kind: str) -> list[Entry]:
-        """The entries of one kind, built-ins first, then by name."""
+        """The entries of one kind: built-ins first, then by package, each in the order its package gives."""
         mine = [entry for entry in self.entries if entry.kind == kind]
-        return sorted(mine, key=lambda e: (e.package != BUILTIN, e.component.name, e.package))
+        return sorted(mine, key=lambda e: (e.package != BUILTIN, e.package))
 
     def find(self, kind: str, name: str) -> Entry:
         """The entry called `name`: a component, one of a model's presets, or either as `package:name`.

@@ -1,6 +1,7 @@
 """What all tests share: a private cache, an empty working folder, the reference data, installed fake plugins."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, s
         (info / "entry_points.txt").write_text(f"[srkit]\n{module} = {module}\n")
         (site / f"{module}.py").write_text(source)
         monkeypatch.syspath_prepend(str(site))
+        monkeypatch.setitem(sys.modules, module, None)  # so that what this test imports is forgotten after it
+        del sys.modules[module]
 
     return make
 

@@ -12,17 +12,10 @@ INTERPOLATION = {"scales": tuple(range(2, 9)), "trainable": False}
 def srkit_models():
     return [
         Model(
-            name="edsr",
-            build=lazy("srkit_builtin.edsr:EDSR"),
-            scales=(2, 3, 4),
-            presets={
-                "edsr-baseline": {},
-                "edsr-large": {"n_resblocks": 32, "n_feats": 256, "res_scale": 0.1},
-            },
-            summary="Residual blocks without batch normalisation, then sub-pixel upsampling",
-            paper="Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPRW 2017",
-            licence="MIT",
-            receptive_field=lazy("srkit_builtin.edsr:receptive_field"),
+            name="nearest",
+            build=lazy("srkit_builtin.interpolation:Nearest"),
+            summary="Each pixel repeated",
+            **INTERPOLATION,
         ),
         Model(
             name="bicubic",
@@ -38,10 +31,17 @@ def srkit_models():
             **INTERPOLATION,
         ),
         Model(
-            name="nearest",
-            build=lazy("srkit_builtin.interpolation:Nearest"),
-            summary="Each pixel repeated",
-            **INTERPOLATION,
+            name="edsr",
+            build=lazy("srkit_builtin.edsr:EDSR"),
+            scales=(2, 3, 4),
+            presets={
+                "edsr-baseline": {},
+                "edsr-large": {"n_resblocks": 32, "n_feats": 256, "res_scale": 0.1},
+            },
+            summary="Residual blocks without batch normalisation, then sub-pixel upsampling",
+            paper="Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPRW 2017",
+            licence="MIT",
+            receptive_field=lazy("srkit_builtin.edsr:receptive_field"),
         ),
     ]
 

@@ -66,9 +66,9 @@ def test_a_renamed_copy_is_installed_used_and_removed(python: Path, tmp_path: Pa
     srkit("train", "--model", "hat", "--steps", "40", "--set", "lr=1e-3", "--set", "batch=4")
     table = srkit("bench", "--scales", "2")
     assert [line.split()[0] for line in table.splitlines() if "samples" in line] == [
+        "nearest",
         "bicubic",
         "lanczos",
-        "nearest",
         "hat",
     ]
     srkit("upscale", "photo.png", "--model", "hat")
