@@ -50,8 +50,8 @@ def read_picture(path: str | Path) -> Picture:
     """
     with opened(Path(path)) as image:
         notices = []
-        if getattr(image, "n_frames", 1) > 1:
-            notices.append(f"only the first of {image.n_frames} frames is used")
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            notices.append(f"only the first of {frames} frames is used")
         image = ImageOps.exif_transpose(image)
         exif = image.getexif()
         icc = image.info.get("icc_profile")

@@ -5,7 +5,7 @@ from functools import partial
 from srkit import Augmentation, Dataset, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
 from srkit_builtin.folders import Folder, benchmark, samples
 
-INTERPOLATION = {"scales": tuple(range(2, 9)), "trainable": False}
+ANY_SCALE = tuple(range(2, 9))
 
 
 @hookimpl
@@ -15,20 +15,23 @@ def srkit_models():
             name="nearest",
             build=lazy("srkit_builtin.interpolation:Nearest"),
             summary="Each pixel repeated",
-            **INTERPOLATION,
+            scales=ANY_SCALE,
+            trainable=False,
         ),
         Model(
             name="bicubic",
             build=lazy("srkit_builtin.interpolation:Bicubic"),
             summary="MATLAB's bicubic imresize on 8-bit pixels: the floor of every table",
             paper="Keys, Cubic convolution interpolation for digital image processing, 1981",
-            **INTERPOLATION,
+            scales=ANY_SCALE,
+            trainable=False,
         ),
         Model(
             name="lanczos",
             build=lazy("srkit_builtin.interpolation:Lanczos"),
             summary="MATLAB's lanczos3 imresize on 8-bit pixels",
-            **INTERPOLATION,
+            scales=ANY_SCALE,
+            trainable=False,
         ),
         Model(
             name="edsr",

@@ -73,9 +73,8 @@ class MeanShift(nn.Conv2d):
 
     def __init__(self, sign: int):
         super().__init__(3, 3, 1)
-        self.weight.data = torch.eye(3).view(3, 3, 1, 1)
-        self.bias.data = sign * PIXEL_RANGE * torch.tensor(DIV2K_MEAN)
-        self.requires_grad_(False)
+        self.weight = nn.Parameter(torch.eye(3).view(3, 3, 1, 1), requires_grad=False)
+        self.bias = nn.Parameter(sign * PIXEL_RANGE * torch.tensor(DIV2K_MEAN), requires_grad=False)
 
 
 def conv(channels_in: int, channels_out: int) -> nn.Conv2d:

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -19,8 +19,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (upscale, train, bench, plugins):
-    app.command()(getattr(module, module.__name__.rpartition(".")[2]))
+COMMANDS: dict[str, Callable[..., None]] = {"upscale": upscale.upscale, "train": train.train, "bench": bench.bench, "plugins": plugins.plugins}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -62,8 +63,6 @@ def fail(text: str, code: int) -> int:
 
 def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
     """What typer objects to, as one line with the nearest right word."""
-    import typer.main
-
     context = getattr(error, "ctx", None)
     command = f"{context.command.name}: " if context and context.parent else ""
     text = " ".join(error.format_message().split())
@@ -71,7 +70,7 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
         known = [name for p in context.command.params for name in p.opts] if context else []
         return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
     if match := re.match(r"No such command '(.+?)'", text):
-        return f"no command '{match[1]}'{did_you_mean(match[1], typer.main.get_command(app).commands)}"
+        return f"no command '{match[1]}'{did_you_mean(match[1], COMMANDS)}"
     return f"{command}{text[:1].lower()}{text[1:].rstrip('.')}"
 
 

@@ -52,11 +52,11 @@ def bench(
 
     chosen_protocol = protocol_named(protocol)
     measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
-    chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
-    wanted_models = words(models) or [entry_name for e in registry.of("model") for entry_name in names(e.component)]
+    wanted_models = words(models) or [name for entry in registry.of("model") for name in names(entry.component)]
     for word in words(models):
         if not looks_like_path(word):
             registry.find("model", word)
+    chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
 
     from srkit.evaluate.report import to_csv, to_json, to_table
     from srkit.load import pick_device

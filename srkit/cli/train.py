@@ -70,14 +70,13 @@ def train(
         wanted = Run.from_dict(values).resolved(registry)
 
     from srkit.load import pick_device
-    from srkit.train.session import Limits, begin, extended, new_folder, reopen, run_training
+    from srkit.train.session import Limits, new_folder, reopen, run_training
 
     chosen = pick_device(device)
     if resume is not None:
-        folder, todo = resume, extended(reopen(resume), steps)
+        folder, todo = resume, reopen(resume, steps)
     else:
-        folder = new_folder(out, wanted, registry)
-        todo = begin(wanted, registry, folder)
+        folder, todo = new_folder(out, wanted, registry), wanted
     stop = Stop()
     with TrainingDisplay(todo.steps, max_seconds) as display:
         limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)

@@ -113,8 +113,8 @@ def write_pack(
                 index["names"].append(name)
                 for which, image in zip(("lr", "hr"), images, strict=True):
                     data = np.ascontiguousarray(image)
-                    file.write(data)
-                    content.update(data)
+                    file.write(data.data)
+                    content.update(data.data)
                     index[which].append([offset, *data.shape[:2]])
                     offset += data.shape[0] * data.shape[1]
                 progress(len(index["names"]), len(pairs))

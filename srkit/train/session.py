@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from srkit.data.sampler import Sampler
 from srkit.data.store import Store, packed
-from srkit.errors import CheckpointError, PluginError, UsageError, one_line
+from srkit.errors import PluginError, UsageError, one_line
 from srkit.evaluate.protocol import DEFAULT, protocol_named
 from srkit.evaluate.score import mean, score_image
 from srkit.images import write_atomically
-from srkit.load import build_net, checkpoint_in, parameter_count
+from srkit.load import build_net, check_scales, checkpoint_in, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.run import Part, Run, read_run_file
 from srkit.train import checkpoint
@@ -69,32 +70,20 @@ def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
     return next(folder for folder in free if not folder.exists())
 
 
-def begin(run: Run, registry: Registry, out: Path) -> Run:
-    """Check everything a run names and write `out/run.toml`; the run with all of it written out."""
-    run = run.resolved(registry)
-    for part in run.loss:
-        if not math.isfinite(part.weight):
-            raise UsageError(f"loss '{part.name}': its weight must be a finite number")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "run.toml", lambda file: file.write(run.to_toml().encode()))
-    except OSError as error:
-        raise UsageError(f"cannot write into '{out}': {one_line(error)}") from None
-    return run
-
-
-def reopen(folder: Path) -> Run:
-    """The run of a folder, to resume it."""
+def reopen(folder: Path, steps: int | None = None) -> Run:
+    """The run of a folder, to resume it; with another number of steps if one is given."""
     if not (folder / "run.toml").is_file():
         raise UsageError(f"no run to resume in '{folder}': it has no run.toml")
-    return Run.from_dict(read_run_file(folder / "run.toml"))
+    run = Run.from_dict(read_run_file(folder / "run.toml"))
+    return replace(run, steps=steps) if steps else run
 
 
 def run_training(
     run: Run, registry: Registry, folder: Path, device: torch.device, display: Display, limits: Limits | None = None
 ) -> Outcome:
-    """Train `run` in `folder`, from its newest training state if there is one, to the end or to a limit.
+    """Train `run`, a resolved one, in `folder`: from its newest training state if there is one, to the end or a limit.
 
+    The folder is made, and run.toml written, only when everything the run names is there and fits.
     Raises UsageError for what does not fit together, DataError and ImageError for bad pictures,
     CheckpointError where the folder cannot be written.
     """
@@ -102,10 +91,11 @@ def run_training(
     model = registry.choose("model", run.model.name, run.model.options)
     if not model.component.trainable:
         raise UsageError(f"'{model.label}' has no parameters to train")
+    check_scales(model, run.scales)
     memory = torch.channels_last if run.channels_last else torch.contiguous_format
 
     torch.manual_seed(run.seed)
-    net = build_net(model, run.scales).to(device, memory_format=memory)
+    net = build_net(model, run.scales).to(device).to(memory_format=memory)
     losses = [build_part(registry, "loss", part) for part in run.loss]
     criterion = Criterion(losses, [part.weight for part in run.loss]).to(device)
     augment = nn.Sequential(*(build_part(registry, "augmentation", part) for part in run.augmentation)).to(device)
@@ -136,6 +126,7 @@ def run_training(
         f"{len(store)} pictures of '{run.data.root or run.data.name}', {run.steps:,} steps, into {folder}"
     )
 
+    make_folder(folder, run)
     keeper = Keeper(run, model, net, parts, folder, device, display, limits, validation, registry)
     start = 0
     if about:
@@ -159,6 +150,15 @@ def run_training(
     finally:
         keeper.close()
     return Outcome(keeper.step, keeper.reason, keeper.best)
+
+
+def make_folder(folder: Path, run: Run) -> None:
+    """The run's folder with its run.toml. UsageError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "run.toml", lambda file: file.write(run.to_toml().encode()))
+    except OSError as error:
+        raise UsageError(f"cannot write into '{folder}': {one_line(error)}") from None
 
 
 def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any:
@@ -239,7 +239,7 @@ class Keeper:
         """Score the validation pictures at every scale; write `best` when the mean PSNR is a new best."""
         protocol = protocol_named(DEFAULT)
         found = []
-        pictures = {}
+        pictures: dict[str, np.ndarray] = {}
         for scale, store in self.validation.items():
             upscaler = make_upscaler(self.net, self.model, scale, channels_last=self.run.channels_last)
             for i, name in enumerate(store.names):
@@ -275,21 +275,3 @@ class Keeper:
     def close(self) -> None:
         for tracker in self.trackers:
             tracker.close()
-
-
-def extended(run: Run, steps: int | None) -> Run:
-    """The run with more steps, for a resume."""
-    return replace(run, steps=steps) if steps else run
-
-
-__all__ = [
-    "CheckpointError",
-    "Display",
-    "Limits",
-    "Outcome",
-    "begin",
-    "extended",
-    "new_folder",
-    "reopen",
-    "run_training",
-]

@@ -33,7 +33,7 @@ def test_checkpoints_and_names_in_one_table_in_three_forms(run_srkit, trained):
     assert code == 0
     rows = json.loads(out)["rows"]
     assert [row["model"] for row in rows] == ["bicubic", "nearest", str(trained / "last.safetensors")]
-    assert [row["parameters"] for row in rows] == [0, 0, 1303]
+    assert [row["parameters"] for row in rows] == [0, 0, 1259]
     assert all(row["protocol"] == "y" and row["images"] == 2 for row in rows)
     assert rows[0]["psnr"] > rows[1]["psnr"]
     _, text, _ = run_srkit(*words, "--csv")

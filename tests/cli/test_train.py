@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path, run_srkit, trained):
 
 
 def same_weights(a, b):
-    first, second = read_tensors(a), read_tensors(b)
+    first, second = read_tensors(Path(a)), read_tensors(Path(b))
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
@@ -135,7 +136,6 @@ def test_the_seed_decides_and_init_from_starts_elsewhere(tmp_path, run_srkit, tr
     for name, words in {"a": [], "b": [], "c": ["--seed", "1"], "d": ["--init-from", trained]}.items():
         code, _, err = run_srkit("train", *SMALL, "--steps", "2", "--out", name, *words)
         assert code == 0
-    assert f"11 of 16 tensors from '{trained}" not in err
     assert f"tensors from '{trained / 'best.safetensors'}'" in err
     assert same_weights("a/last.safetensors", "b/last.safetensors")
     assert not same_weights("a/last.safetensors", "c/last.safetensors")

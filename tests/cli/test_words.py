@@ -35,7 +35,7 @@ WRONG = {
     "option": ("train --modle edsr", "no option '--modle'; did you mean '--model'?"),
     "missing value": ("train --model", "--model"),
     "missing photo": ("upscale", "missing argument"),
-    "no number": ("train --scale two", "two"),
+    "no number": ("train --scale two", "invalid value for '--scale'"),
     "model": ("train --model edsr-basline", "no model called 'edsr-basline'; did you mean 'edsr-baseline'?"),
     "model to upscale": ("upscale photo.png --model bicubc", "no model called 'bicubc'; did you mean 'bicubic'?"),
     "model to score": ("bench --models bicubc", "no model called 'bicubc'; did you mean 'bicubic'?"),
