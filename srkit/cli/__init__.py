@@ -19,7 +19,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS: dict[str, Callable[..., None]] = {"upscale": upscale.upscale, "train": train.train, "bench": bench.bench, "plugins": plugins.plugins}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "upscale": upscale.upscale,
+    "train": train.train,
+    "bench": bench.bench,
+    "plugins": plugins.plugins,
+}
 for name, command in COMMANDS.items():
     app.command(name)(command)
 

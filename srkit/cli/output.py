@@ -39,7 +39,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
         made.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
     for row in rows:
         made.add_row(*map(Text, row))
-    console.print(made)
+    with console.capture() as capture:
+        console.print(made)
+    print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
 
 
 def seconds_of(text: str | None) -> float | None:
