@@ -7,7 +7,8 @@ SrkitError                 exit code 1: something failed
 ├── PluginError            an installed plugin breaks the contract
 ├── ImageError             a picture cannot be read or written
 ├── DataError              a dataset is not what it should be
-└── CheckpointError        a weight file is not what it should be
+├── CheckpointError        a weight file is not what it should be
+└── NoWeights              a network has no trained weights, and random ones are never used
 """
 
 import difflib
@@ -46,6 +47,10 @@ class DataError(SrkitError):
 
 
 class CheckpointError(SrkitError):
+    pass
+
+
+class NoWeights(SrkitError):  # noqa: N818 - a state of things, not a fault
     pass
 
 

@@ -107,6 +107,10 @@ def imresize_torch(
     """
     import torch
 
+    if batch.dtype == torch.uint8 and len(planes := batch.flatten(0, -3)) > 1:
+        # float64 takes eight times the memory of the pixels: one plane at a time
+        done = [imresize_torch(plane[None], scale, size=size, method=method) for plane in planes]
+        return torch.cat(done).unflatten(0, batch.shape[:-2])
     exact = batch.dtype == torch.uint8
     result = batch.double() if exact else batch
     for axis, length, out, step in plan(batch.shape[-2], batch.shape[-1], scale, size):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from srkit.components import Model, Weights
-from srkit.errors import CheckpointError, PluginError, SrkitError, UnknownName, UsageError, one_line
+from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UnknownName, UsageError, one_line
 from srkit.plugins import Choice, Registry
 from srkit.train.checkpoint import load_weights, read_about
 
@@ -79,7 +79,7 @@ def load_model(registry: Registry, word: str, scale: int | None, device: torch.d
 
     A name's weights are those its plugin registers, else those of the newest run of it below `runs/`.
     scale: None is the checkpoint's own, or 2. Raises UnknownName, UsageError or CheckpointError, and
-    SrkitError where a network has no trained weights: it is never used with random ones.
+    NoWeights where a network has no trained weights: it is never used with random ones.
     """
     if is_path(word):
         return load_checkpoint(registry, checkpoint_in(Path(word)), scale, device)
@@ -94,7 +94,7 @@ def load_model(registry: Registry, word: str, scale: int | None, device: torch.d
     for path, about in trained_runs():
         if matches(about, model, word) and wanted in about["scales"]:
             return load_checkpoint(registry, path, wanted, device)
-    raise SrkitError(
+    raise NoWeights(
         f"'{model.label}' has no trained weights for x{wanted} here. Use --model bicubic, train it with "
         f"'srkit train --model {word} --scale {wanted}', or name a checkpoint: --model FILE.safetensors"
     )

@@ -62,7 +62,7 @@ class Run:
     validation: Part = Part(name="samples", split="valid")
     loss: tuple[Part, ...] = (Part(name="l1"),)
     augmentation: tuple[Part, ...] = (Part(name="dihedral"),)
-    tracker: tuple[Part, ...] = (Part(name="jsonl"),)
+    tracker: tuple[Part, ...] = ()  # beside jsonl, which is always on
 
     @property
     def scales(self) -> tuple[int, ...]:

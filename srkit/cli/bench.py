@@ -1,17 +1,17 @@
 """`srkit bench`: every model that has weights, on every set that is found, in one table."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srkit.cli import output
-from srkit.errors import SrkitError, UnknownName, UsageError, missing_path
+from srkit.cli.upscale import chosen_wrappers
+from srkit.errors import NoWeights, SrkitError, UnknownName, UsageError, missing_path, one_line
 from srkit.plugins import Choice, Entry, Registry, names
 
 if TYPE_CHECKING:
-    from srkit.evaluate.report import Row
+    from srkit.load import Loaded
 
 FALLBACK_SET = "samples"
 DEFAULT_SCALES = (2, 3, 4)
@@ -36,6 +36,7 @@ def bench(
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average eight flips and transposes; marked '+'.")
     ] = False,
+    wrapper: Annotated[list[str] | None, typer.Option(help="Wrap every model in these, the last outermost.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -52,21 +53,31 @@ def bench(
 
     chosen_protocol = protocol_named(protocol)
     measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
+    given = list(checkpoints or [])
     wanted_models = words(models) or [name for entry in registry.of("model") for name in names(entry.component)]
     for word in words(models):
         if not looks_like_path(word):
             registry.find("model", word)
     chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
 
-    from srkit.evaluate.report import to_csv, to_json, to_table
+    from srkit.data.pairs import open_dataset
+    from srkit.evaluate.report import Row, to_csv, to_json, to_table
+    from srkit.evaluate.score import score_set
     from srkit.load import pick_device
 
-    rows = list(
-        measure(
-            registry, [*wanted_models, *(checkpoints or [])], bool(words(models)), chosen_sets, wanted_scales,
-            bool(words(scales)), chosen_protocol, measured, self_ensemble, pick_device(device),
-        )
-    )  # fmt: skip
+    place = pick_device(device)
+    wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
+    built = {choice.label: choice.build() for choice in measured}
+    ready = candidates(registry, [*wanted_models, *given], words(models) + given, wanted_scales, bool(scales), place)
+    jobs = [
+        (scale, loaded, name, open_dataset(dataset, folder, "test", scale))
+        for scale, loaded in ready.items()
+        for name, dataset, folder in chosen_sets
+    ]
+    rows: list[Row] = []
+    with output.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
+        for scale, loaded, name, pairs in jobs:
+            rows += score_set(loaded, name, pairs, scale, built, chosen_protocol, place, wrappers, progress.one_more)
     if not rows:
         raise SrkitError("nothing was scored: no model with weights fits the scales and sets asked for")
     if as_json or as_csv:
@@ -125,65 +136,29 @@ def is_there(registry: Registry, entry: Entry, root: Path | None) -> bool:
     return True
 
 
-def measure(
-    registry: Registry, models: list[str], asked_models: bool, sets: list, scales: list[int], asked_scales: bool,
-    protocol: Any, metrics: list[Choice], self_ensemble: bool, device: Any,
-) -> "Iterator[Row]":  # fmt: skip
-    """One row for each model that can be had, on each set, at each scale; LR pictures are made once for all."""
-    from srkit.data.pairs import aligned, open_dataset
-    from srkit.evaluate.report import Row
-    from srkit.evaluate.score import mean, score_image
-    from srkit.upscale.wrap import make_upscaler
+def candidates(
+    registry: Registry, models: list[str], named: list[str], scales: list[int], scales_named: bool, device: Any
+) -> "dict[int, dict[str, Loaded]]":
+    """For each scale the models that have weights for it, by the name their rows get.
 
-    built = {choice.label: choice.build() for choice in metrics}
-    wrappers = [registry.choose("wrapper", "self-ensemble")] if self_ensemble else []
-    with output.Progress("scoring", 1) as progress:
-        jobs = []
-        for scale in scales:
-            loaded = list(loadable(registry, models, scale, asked_models, asked_scales, device))
-            for set_name, dataset, root in sets if loaded else ():
-                jobs.append((scale, loaded, set_name, open_dataset(dataset, root, "test", scale)))
-        progress.total = max(1, sum(len(pairs) * len(loaded) for _, loaded, _, pairs in jobs))
-        done = 0
-        for scale, loaded, set_name, pairs in jobs:
-            results: list[list] = [[] for _ in loaded]
-            for pair in pairs:
-                lr, hr = aligned(pair, scale)
-                for i, (name, model) in enumerate(loaded):
-                    upscaler = make_upscaler(model.net, model.model, scale, wrappers=wrappers)
-                    results[i].append(score_image(upscaler, lr, hr, scale, built, protocol, device, pair.name))
-                    done += 1
-                    progress.at(done, f"{name} x{scale} {set_name}")
-            for (name, model), found in zip(loaded, results, strict=True):
-                scores = {key: mean(r.scores[key] for r in found) for key in built}
-                seconds = mean(r.seconds for r in found)
-                plus = "+" if self_ensemble else ""
-                shown, size = name + plus, model.parameters
-                yield Row(shown, scale, set_name, len(found), protocol.name, scores, size, seconds, model.origin)
-
-
-def loadable(
-    registry: Registry, models: list[str], scale: int, asked_models: bool, asked_scales: bool, device: Any
-) -> Iterator[tuple[str, Any]]:
-    """(name, loaded) of each model that has weights for `scale`; raises where one that was asked for has none."""
+    Of what the user did not name, that which has no weights is passed over. A model the user named must
+    have weights, at every scale if scales were named too, else at one.
+    """
     from srkit.load import is_path, load_model
 
-    seen = set()
+    ready: dict[int, dict[str, Loaded]] = {scale: {} for scale in scales}
     for word in dict.fromkeys(models):
-        path = is_path(word)
-        try:
-            loaded = load_model(registry, word, scale, device)
-        except UsageError:
-            # another scale: an error only where this scale was asked of this very model
-            if (path or asked_models) and asked_scales:
-                raise
-            continue
-        except SrkitError:
-            if path or asked_models:
-                raise
-            continue
-        if loaded.origin and loaded.origin in seen:
-            continue
-        seen.add(loaded.origin)
-        name = word if path else loaded.model.label
-        yield name, loaded
+        errors = []
+        for scale in scales:
+            try:
+                loaded = load_model(registry, word, scale, device)
+            except SrkitError as error:
+                errors.append(error)
+                continue
+            if not loaded.origin or loaded.origin not in [other.origin for other in ready[scale].values()]:
+                ready[scale][word if is_path(word) else loaded.model.label] = loaded
+        if word in named and errors and (scales_named or len(errors) == len(scales)):
+            raise errors[0]
+        if broken := [error for error in errors if not isinstance(error, NoWeights | UsageError)]:
+            output.say(one_line(broken[0]))
+    return ready

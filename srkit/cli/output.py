@@ -73,7 +73,7 @@ class Progress:
     def __init__(self, what: str, total: int, seconds: float | None = None):
         self.what, self.total, self.limit = what, total, seconds
         self.begun = self.shown = time.monotonic()
-        self.first = 0
+        self.first = self.done = 0
         self.bar: Any = None
 
     def __enter__(self) -> "Progress":
@@ -110,6 +110,11 @@ class Progress:
         if self.limit is not None:
             left = min(left, self.limit - (time.monotonic() - self.begun))
         return f"{span(max(left, 0))} left"
+
+    def one_more(self, text: str = "") -> None:
+        """`at`, counting by itself."""
+        self.done += 1
+        self.at(self.done, text)
 
     def at(self, done: int, text: str = "") -> None:
         parts = [f"{done:,}/{self.total:,}", text, self.left(done)]

@@ -78,10 +78,9 @@ def train(
     else:
         folder, todo = new_folder(out, wanted, registry), wanted
     stop = Stop()
-    with TrainingDisplay(todo.steps, max_seconds) as display:
+    with TrainingDisplay(todo.steps, max_seconds, stop) as display:
         limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)
-        with stop:
-            outcome = run_training(todo, registry, folder, chosen, display, limits)
+        outcome = run_training(todo, registry, folder, chosen, display, limits)
     best = (
         f"; best PSNR {outcome.best[0]:.2f} dB (protocol y, {todo.validation.name}) at step {outcome.best[1]:,}"
         if outcome.best
@@ -111,10 +110,11 @@ def data_table(registry: Registry, word: str) -> dict[str, Any]:
 
 
 class Stop:
-    """The first Ctrl-C (or SIGTERM) asks training to save and stop; a second one interrupts at once."""
+    """From `listen` on, the first Ctrl-C (or SIGTERM) asks training to save and stop; a second interrupts at once."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.before: dict[int, Any] = {}
 
     def asked(self) -> bool:
         return self.count > 0
@@ -125,19 +125,19 @@ class Stop:
             raise KeyboardInterrupt
         output.say("stopping after this step; once more to stop at once")
 
-    def __enter__(self) -> None:
+    def listen(self) -> None:
         self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
 
 class TrainingDisplay:
-    """A session's words and progress, on stderr."""
+    """A session's words and progress, on stderr; Ctrl-C is listened to while it trains."""
 
-    def __init__(self, steps: int, seconds: float | None):
-        self.steps, self.seconds = steps, seconds
+    def __init__(self, steps: int, seconds: float | None, stop: Stop):
+        self.steps, self.seconds, self.stop = steps, seconds, stop
         self.bar: output.Progress | None = None
         self.what = ""
 
@@ -145,6 +145,7 @@ class TrainingDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop.leave()
         self.end_bar()
 
     def end_bar(self) -> None:
@@ -152,11 +153,10 @@ class TrainingDisplay:
             self.bar.__exit__(None, None, None)
         self.bar, self.what = None, ""
 
-    def switch(self, what: str, total: int, seconds: float | None = None, done: int = 0) -> output.Progress:
+    def switch(self, what: str, total: int, seconds: float | None = None) -> output.Progress:
         if self.what != what or self.bar is None:
             self.end_bar()
             self.bar = output.Progress(what, total, seconds).__enter__()
-            self.bar.begin_at(done)
             self.what = what
         return self.bar
 
@@ -169,8 +169,12 @@ class TrainingDisplay:
         if done == total:
             self.end_bar()
 
+    def training(self, step: int) -> None:
+        self.stop.listen()
+        self.switch("training", self.steps, self.seconds).begin_at(step)
+
     def progress(self, step: int, loss: float, psnr: float | None) -> None:
-        bar = self.switch("training", self.steps, self.seconds, step)
+        bar = self.switch("training", self.steps, self.seconds)
         text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
         if psnr is not None:
             text.append(f"PSNR {psnr:.2f} dB")

@@ -1,12 +1,13 @@
 """`srkit upscale`: a larger picture beside the small one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srkit.cli import output
 from srkit.errors import SrkitError, UsageError, missing_path, one_line
+from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
     from srkit.load import Loaded
@@ -26,54 +27,33 @@ def upscale(
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average eight flips and transposes: finer, eight times slower.")
     ] = False,
+    wrapper: Annotated[list[str] | None, typer.Option(help="Wrap the model in these, the last outermost.")] = None,
     tile: Annotated[
         int | None, typer.Option(min=0, help="Side of a tile in input pixels, to bound memory; 0 for none.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Upscale pictures: PHOTO.jpg becomes PHOTO_MODEL_xSCALE.png beside it."""
-    from srkit.images import SUFFIXES, check_output, list_images
-
-    inputs: list[Path] = []
-    for photo in photos:
-        if not photo.exists():
-            raise missing_path(photo, "picture")
-        found = list_images(photo) if photo.is_dir() else [photo]
-        if not found:
-            raise UsageError(f"no pictures in '{photo}' ({', '.join(s[1:] for s in SUFFIXES)})")
-        inputs += found
-    folder = out is not None and (out.is_dir() or not out.suffix)
-    if out is not None and not folder:
-        if len(inputs) > 1:
-            raise UsageError(f"-o '{out}' is one file for {len(inputs)} pictures; name a folder")
-        check_output(out)
-        if out.exists() and out.samefile(inputs[0]):
-            raise UsageError(f"-o '{out}' is the picture itself; name another file")
+    inputs = pictures_in(photos)
+    file = out if out is not None and out.suffix and not out.is_dir() else None
+    if file is not None:
+        check_one_target(inputs, file)
     registry = output.load()
 
     from srkit.load import load_model, pick_device
+    from srkit.upscale.wrap import mark
 
+    wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
     loaded = load_model(registry, model, scale, pick_device(device))
     if loaded.origin:
         output.say(f"{loaded.model.label} x{loaded.scale} from {loaded.origin}")
-    if out is not None and folder:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot make the folder '{out}': {one_line(error)}") from None
-    label = loaded.model.label + ("+" if self_ensemble else "")
-    targets = [
-        out if out is not None and not folder else (out or photo.parent) / f"{photo.stem}_{label}_x{loaded.scale}.png"
-        for photo in inputs
-    ]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise UsageError(f"two pictures would both become '{target}'; upscale them one at a time with -o")
+    ending = f"_{loaded.model.label}{mark(wrappers)}_x{loaded.scale}.png"
+    targets = targets_for(inputs, out, ending) if file is None else [file]
 
     failures = []
     for photo, target in zip(inputs, targets, strict=True):
         try:
-            print(one(registry, loaded, photo, target, self_ensemble, tile))
+            print(one(loaded, photo, target, wrappers, tile))
         except SrkitError as error:
             failures.append(error)
             if len(inputs) > 1:
@@ -84,7 +64,52 @@ def upscale(
         raise failures[0]
 
 
-def one(registry: Any, loaded: "Loaded", photo: Path, target: Path, self_ensemble: bool, tile: int | None) -> str:
+def pictures_in(photos: list[Path]) -> list[Path]:
+    """The files meant: each given, and all below each folder given."""
+    from srkit.images import SUFFIXES, list_images
+
+    inputs: list[Path] = []
+    for photo in photos:
+        if not photo.exists():
+            raise missing_path(photo, "picture")
+        found = list_images(photo) if photo.is_dir() else [photo]
+        if not found:
+            raise UsageError(f"no pictures in '{photo}' ({', '.join(s[1:] for s in SUFFIXES)})")
+        inputs += found
+    return inputs
+
+
+def check_one_target(inputs: list[Path], out: Path) -> None:
+    """Before any work: can all of `inputs` become the file `out`?"""
+    from srkit.images import check_output
+
+    if len(inputs) > 1:
+        raise UsageError(f"-o '{out}' is one file for {len(inputs)} pictures; name a folder")
+    check_output(out)
+    if out.exists() and out.samefile(inputs[0]):
+        raise UsageError(f"-o '{out}' is the picture itself; name another file")
+
+
+def targets_for(inputs: list[Path], folder: Path | None, ending: str) -> list[Path]:
+    """Where each result goes: into `folder`, which is made, or beside its picture."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder '{folder}': {one_line(error)}") from None
+    targets = [(folder or photo.parent) / f"{photo.stem}{ending}" for photo in inputs]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f"two pictures would both become '{target}'; upscale them one at a time with -o")
+    return targets
+
+
+def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | None) -> list[Choice]:
+    """The wrappers asked for, innermost first."""
+    return [registry.choose("wrapper", name) for name in (["self-ensemble"] if self_ensemble else []) + (names or [])]
+
+
+def one(loaded: "Loaded", photo: Path, target: Path, wrappers: list[Choice], tile: int | None) -> str:
     """Upscale one file and say what was written."""
     from srkit.images import read_picture, write_picture
     from srkit.upscale.picture import upscale_picture
@@ -93,17 +118,16 @@ def one(registry: Any, loaded: "Loaded", photo: Path, target: Path, self_ensembl
     picture = read_picture(photo)
     if picture.notice:
         output.say(f"{photo}: {picture.notice}")
-    passes = 8 if self_ensemble else 1
+    passes = 8 ** sum(w.label == "self-ensemble" for w in wrappers)
     with output.Progress(photo.name, 1) as progress:
         finished = 0
 
         def done(tiles: int, total: int) -> None:
             nonlocal finished
             finished += 1
-            progress.total = total * passes
+            progress.total = max(total * passes, finished)
             progress.at(finished)
 
-        wrappers = [registry.choose("wrapper", "self-ensemble")] if self_ensemble else []
         upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, done=done)
         device = next((p.device for p in loaded.net.parameters()), "cpu")
         result = upscale_picture(upscaler, picture, loaded.scale, device)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from srkit.components import Pair
+from srkit.components import Pair, PairSequence
 from srkit.errors import DataError
 from srkit.imresize import imresize
 from srkit.plugins import Choice
@@ -42,7 +42,7 @@ def size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]}"
 
 
-def open_dataset(choice: Choice, root: str | Path | None, split: str, scale: int) -> Any:
+def open_dataset(choice: Choice, root: str | Path | None, split: str, scale: int) -> PairSequence:
     """Build a dataset; raises DataError if it is empty."""
     pairs = choice.build(Path(root).expanduser() if root else None, split, scale)
     if len(pairs) == 0:

@@ -2,16 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from srkit.components import PairSequence
 from srkit.data.pairs import aligned
 from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol
-from srkit.upscale.wrap import Upscaler, to_pixels, to_tensor
+from srkit.evaluate.report import Row
+from srkit.load import Loaded
+from srkit.plugins import Choice
+from srkit.upscale.wrap import Upscaler, make_upscaler, mark, to_pixels, to_tensor
 
 Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
 
@@ -47,15 +51,33 @@ def score_image(
     return ImageScore(name, {key: float(metric(*compared)) for key, metric in metrics.items()}, seconds, sr)
 
 
-def score(
-    upscaler: Upscaler, pairs: Iterable, scale: int, metrics: Metrics, protocol: Protocol, device: torch.device
-) -> list[ImageScore]:
-    """`score_image` for every pair of a dataset."""
-    done = []
-    for pair in pairs:
+def score_set(
+    models: Mapping[str, Loaded], set_name: str, pairs: PairSequence, scale: int, metrics: Metrics, protocol: Protocol,
+    device: torch.device, wrappers: Sequence[Choice] = (), done: Callable[[str], None] = lambda text: None,
+) -> list[Row]:  # fmt: skip
+    """A row for each model, by name, on all pairs of one set; each LR picture is made once for all of them.
+
+    done(text) is called after each model's each picture.
+    """
+    upscalers = {
+        name: make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers) for name, loaded in models.items()
+    }
+    found: dict[str, list[ImageScore]] = {name: [] for name in models}
+    for i in range(len(pairs) if models else 0):
+        pair = pairs[i]
         lr, hr = aligned(pair, scale)
-        done.append(score_image(upscaler, lr, hr, scale, metrics, protocol, device, pair.name))
-    return done
+        for name, upscaler in upscalers.items():
+            result = score_image(upscaler, lr, hr, scale, metrics, protocol, device, pair.name)
+            found[name].append(replace(result, sr=hr[:0]))  # the pixels are not needed any more
+            done(f"{name} x{scale} {set_name}")
+    return [
+        Row(
+            name + mark(wrappers), scale, set_name, len(pairs), protocol.name,
+            {key: mean(image.scores[key] for image in found[name]) for key in metrics},
+            loaded.parameters, mean(image.seconds for image in found[name]), loaded.origin,
+        )
+        for name, loaded in models.items()
+    ]  # fmt: skip
 
 
 def mean(values: Iterable[float]) -> float:

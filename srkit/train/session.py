@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from srkit.data.sampler import Sampler
 from srkit.data.store import Store, packed
-from srkit.errors import PluginError, UsageError, one_line
+from srkit.errors import PluginError, SrkitError, UsageError, one_line
 from srkit.evaluate.protocol import DEFAULT, protocol_named
 from srkit.evaluate.score import mean, score_image
 from srkit.images import write_atomically
@@ -28,6 +28,7 @@ from srkit.upscale.wrap import make_upscaler
 LOG_EVERY = 100  # steps between lines of the log
 SHOW_SECONDS = 0.5  # between looks at the loss for the progress bar, each of which waits for the device
 VALIDATION_METRIC = "psnr"
+ALWAYS_ON = Part(name="srkit:jsonl")
 
 
 class Display(Protocol):
@@ -35,6 +36,7 @@ class Display(Protocol):
 
     def say(self, text: str) -> None: ...
     def packing(self, what: str, done: int, total: int) -> None: ...
+    def training(self, step: int) -> None: ...  # the loop begins, with `step` steps done
     def progress(self, step: int, loss: float, psnr: float | None) -> None: ...
 
 
@@ -138,6 +140,7 @@ def run_training(
         lr = lr.contiguous(memory_format=memory)
         return net(lr, scale) if model.component.multi_scale else net(lr)
 
+    display.training(start)
     try:
         train(
             forward, criterion, optimizer, samplers, augment, halving(run.lr, run.halve_every), run.seed,
@@ -194,7 +197,7 @@ class Keeper:
         self.run, self.model, self.net, self.parts, self.folder = run, model, net, parts, folder
         self.device, self.display, self.limits, self.validation = device, display, limits, validation
         self.metrics = {VALIDATION_METRIC: build_part(registry, "metric", Part(name=VALIDATION_METRIC))}
-        self.trackers = [build_part(registry, "tracker", part, folder) for part in run.tracker]
+        self.trackers = [build_part(registry, "tracker", part, folder) for part in (ALWAYS_ON, *run.tracker)]
         self.schedule = halving(run.lr, run.halve_every)
         self.best: tuple[float, int] | None = None
         self.psnr: float | None = None
@@ -213,7 +216,7 @@ class Keeper:
         now = time.monotonic()
         if now - self.shown >= SHOW_SECONDS or step == self.run.steps:
             self.shown = now
-            self.loss = float(loss)
+            self.loss = self.finite(loss)
             self.display.progress(step, self.loss, self.psnr)
         if step % LOG_EVERY == 0:
             self.log({"loss": float(self.loss_sum) / self.loss_count, "lr": self.schedule(step - 1)})
@@ -227,9 +230,20 @@ class Keeper:
         if step % self.run.validate_every == 0 or (ending and self.reason != "stopped"):
             self.validate()
         if ending or now - self.saved >= self.limits.save_seconds:
+            self.finite(loss)
             self.save()
             self.saved = time.monotonic()
         return ending
+
+    def finite(self, loss: Tensor) -> float:
+        """The loss as a number; SrkitError where it is none, so that no such weights are ever saved."""
+        value = float(loss)
+        if not math.isfinite(value):
+            raise SrkitError(
+                f"the loss is {value} near step {self.step:,}; '{self.folder}' keeps the last good state. "
+                f"Try a lower learning rate (--set lr={self.schedule(self.step) / 10:g})"
+            )
+        return value
 
     def log(self, values: Mapping[str, float]) -> None:
         for tracker in self.trackers:

@@ -71,6 +71,11 @@ def evaluating(net: nn.Module) -> Iterator[None]:
         net.train(was_training)
 
 
+def mark(wrappers: Sequence[Choice]) -> str:
+    """What wrappers add to a model's name: the '+' of the tables for self-ensemble, `+name` for any other."""
+    return "".join("+" if w.entry.qualified == "srkit:self-ensemble" else f"+{w.label}" for w in wrappers)
+
+
 def to_tensor(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """H,W,3 uint8 -> 1,3,H,W float in [0, 1] on `device`."""
     return torch.tensor(pixels).to(device).permute(2, 0, 1)[None].float() / 255
@@ -78,5 +83,4 @@ def to_tensor(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
 
 def to_pixels(sr: Tensor) -> np.ndarray:
     """1,3,H,W float in [0, 1] -> H,W,3 uint8: rounded half up, clipped."""
-    values = sr[0].permute(1, 2, 0).cpu().double().numpy()
-    return np.clip(np.floor(values * 255 + 0.5), 0, 255).astype(np.uint8)
+    return sr[0].mul(255).add_(0.5).floor_().clamp_(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()

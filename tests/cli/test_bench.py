@@ -1,11 +1,14 @@
 """`srkit bench`: which models, which sets, which form."""
 
 import csv
+import hashlib
 import io
 import json
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save
 
 from .conftest import SMALL
 
@@ -72,3 +75,39 @@ def test_what_cannot_be_scored_is_said(run_srkit, trained, tmp_path, photo):
     code, _, err = run_srkit("bench", "--models", "bicubic", "--sets", "tiny", "--scales", "4", "--protocol", "div2k")
     assert code == 1
     assert "'a' (8x8) is too small for protocol 'div2k' at x4" in err
+
+
+HAT = """
+from srkit import Model, Weights, hookimpl
+
+def build(scale):
+    from torch import nn
+    return nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+
+@hookimpl
+def srkit_models():
+    shipped = Weights(scale=2, resource="hat_weights:hat.safetensors", sha256="SHA", trained_on="nothing",
+                      claims={"set5 y psnr": 1.0})
+    return [Model(name="hat", build=build, weights=[shipped])]
+"""
+
+
+def test_weights_that_a_plugin_ships_are_scored_and_checked(run_srkit, install, tmp_path):
+    weights = tmp_path / "site" / "srkit-hat" / "hat_weights" / "hat.safetensors"
+    tensors = save({"0.weight": torch.rand(12, 3, 3, 3), "0.bias": torch.zeros(12)})
+    install("srkit-hat", HAT.replace("SHA", hashlib.sha256(tensors).hexdigest()))
+    weights.parent.mkdir()
+    weights.write_bytes(tensors)
+    code, out, err = run_srkit("bench", "--sets", "samples", "--json")
+    assert code == 0, err
+    assert [(r["model"], r["scale"]) for r in json.loads(out)["rows"] if r["parameters"]] == [("hat", 2)]
+    _, shown, _ = run_srkit("plugins", "hat")
+    assert "weights hat x2 set5 y psnr 1.0 nothing" in shown
+
+    weights.write_bytes(tensors + b"x")
+    code, out, err = run_srkit("bench", "--sets", "samples", "--scales", "2", "--json")
+    assert code == 0, "the rest is scored"
+    assert "its SHA-256 differs" in err
+    code, _, err = run_srkit("bench", "--models", "hat", "--sets", "samples")
+    assert code == 1
+    assert "its SHA-256 differs" in err

@@ -231,3 +231,11 @@ def test_a_folder_that_cannot_be_written(run_srkit, tmp_path):
     code, _, err = run_srkit("train", *SMALL, "--out", "file/deeper")
     assert code == 2
     assert "cannot write into" in err
+
+
+def test_a_loss_that_explodes_stops_with_a_word_and_saves_nothing_bad(run_srkit, tmp_path):
+    code, _, err = run_srkit("train", *SMALL, "--set", "lr=1e18", "--steps", "40", "--out", "run")
+    assert code == 1
+    assert "the loss is" in err
+    assert "Try a lower learning rate (--set lr=" in err
+    assert not list((tmp_path / "run").glob("*.safetensors"))

