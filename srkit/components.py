@@ -8,6 +8,7 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class Model(Component):
     receptive_field: how many input pixels to each side of a pixel can change its output, as a
         number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
     trainable: False for an interpolation without parameters, which needs no weights.
+    from_file: given the path of a weight file that srkit did not write, `(net, scale)`, the network it
+        holds with its weights loaded, as `build` would give it; None where the file is not this model's.
     """
 
     scales: Sequence[int] = (2, 3, 4)
@@ -97,6 +100,7 @@ class Model(Component):
     size_multiple: int = 1
     receptive_field: int | Callable[..., int] | None = None
     trainable: bool = True
+    from_file: "Callable[[Path], tuple[torch.nn.Module, int] | None] | None" = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -101,8 +101,13 @@ def load_model(registry: Registry, word: str, scale: int | None, device: torch.d
 
 
 def load_checkpoint(registry: Registry, path: Path, scale: int | None, device: torch.device | str) -> Loaded:
-    """A network as its checkpoint describes it."""
-    about = read_about(path)
+    """A network as its checkpoint describes it, or as a plugin that knows the foreign file does."""
+    try:
+        about = read_about(path)
+    except CheckpointError:
+        if foreign := load_foreign(registry, path, scale, device):
+            return foreign
+        raise
     scales = about["scales"]
     if scale is not None and scale not in scales:
         raise UsageError(f"'{path}' upscales x{', x'.join(map(str, scales))}, not x{scale}")
@@ -110,6 +115,25 @@ def load_checkpoint(registry: Registry, path: Path, scale: int | None, device: t
     net = build_net(model, scales)
     load_weights(net, path)
     return Loaded(net.to(device), model, scale or scales[0], str(path))
+
+
+def load_foreign(registry: Registry, path: Path, scale: int | None, device: torch.device | str) -> Loaded | None:
+    """A weight file srkit did not write, by the first plugin that knows it. Rows call it by the file's name."""
+    for entry in registry.of("model"):
+        if entry.component.from_file is None:
+            continue
+        try:
+            known = entry.component.from_file(path)
+        except SrkitError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"'{path}' cannot be read by '{entry.qualified}': {one_line(error)}") from error
+        if known is not None:
+            net, own = known
+            if scale not in (None, own):
+                raise UsageError(f"'{path}' upscales x{own}, not x{scale}")
+            return Loaded(net.to(device), Choice(entry, {}, path.stem), own, str(path))
+    return None
 
 
 def model_of(registry: Registry, path: Path, about: dict[str, Any]) -> Choice:

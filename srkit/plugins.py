@@ -24,7 +24,7 @@ class Entry:
     """A component and where it came from."""
 
     kind: str
-    component: Component
+    component: Any  # the record of that kind
     package: str
     version: str
 
@@ -40,10 +40,11 @@ class Choice:
 
     entry: Entry
     options: dict[str, Any]
-    preset: str = ""
+    preset: str = ""  # or the name of a foreign weight file
 
     @property
     def component(self) -> Any:
+        """Its record: a Model, a Loss, ..."""
         return self.entry.component
 
     @property

@@ -82,8 +82,10 @@ class Progress:
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[text]}"))
-            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            console = Console(stderr=True)
+            bar = [BarColumn(20)] if console.width >= 120 else []  # the words matter more
+            columns = (TextColumn("{task.description}"), *bar, TextColumn("{task.fields[text]}"))
+            self.bar = Bar(*columns, console=console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task(self.what, total=self.total, text="")
         return self

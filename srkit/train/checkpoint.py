@@ -38,16 +38,19 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 def read_about(path: Path) -> dict[str, Any]:
     """What a checkpoint says it is, from its header alone. CheckpointError if it is none of srkit's."""
+    stranger = CheckpointError(
+        f"'{path}' holds weights, but not of which model: srkit did not write it. "
+        "A plugin may know it (srkit-spandrel knows many), and it can start a training with --init-from"
+    )
     try:
+        if path.is_file() and path.suffix != ".safetensors":
+            raise stranger
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["srkit"])
     except FileNotFoundError:
         raise missing_path(path, "checkpoint") from None
     except KeyError:
-        raise CheckpointError(
-            f"'{path}' holds weights, but not of which model: srkit did not write it; "
-            "it can start a training with --init-from"
-        ) from None
+        raise stranger from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is not a whole safetensors file: {one_line(error)}") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:

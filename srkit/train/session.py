@@ -156,9 +156,11 @@ def run_training(
 
 
 def make_folder(folder: Path, run: Run) -> None:
-    """The run's folder with its run.toml. UsageError where it cannot be written."""
+    """The run's folder with its run.toml, free of what a killed session left half-written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
         write_atomically(folder / "run.toml", lambda file: file.write(run.to_toml().encode()))
     except OSError as error:
         raise UsageError(f"cannot write into '{folder}': {one_line(error)}") from None

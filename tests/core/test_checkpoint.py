@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from srkit import CheckpointError, SrkitError, UnknownName, UsageError
+from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError
 from srkit.load import load_checkpoint, load_model
 from srkit.train import checkpoint
 
@@ -158,3 +158,29 @@ def test_no_network_is_ever_used_with_random_weights(registry):
         load_model(registry, "edsr-baseline", 2)
     with pytest.raises(UsageError, match="does not upscale x5; it offers x2, x3, x4"):
         load_model(registry, "edsr", 5)
+
+
+def test_a_foreign_file_is_loaded_by_the_plugin_that_knows_it(tmp_path, registry):
+    path = tmp_path / "their-x3.pth"
+    net = nn.Sequential(nn.Conv2d(3, 27, 3, padding=1), nn.PixelShuffle(3))
+    torch.save({"params": net.state_dict()}, path)
+    with pytest.raises(CheckpointError, match="srkit did not write it"):
+        load_model(registry, str(path), None)
+
+    def from_file(file):
+        tensors = checkpoint.read_tensors(file)
+        if set(tensors) != {"0.weight", "0.bias"}:
+            return None
+        other = nn.Sequential(nn.Conv2d(3, 27, 3, padding=1), nn.PixelShuffle(3))
+        other.load_state_dict(tensors)
+        return other, 3
+
+    registry.add("model", Model(name="theirs", build=print, from_file=from_file))
+    loaded = load_model(registry, str(path), None)
+    assert (loaded.scale, loaded.model.label, loaded.origin) == (3, "their-x3", str(path))
+    torch.testing.assert_close(loaded.net.state_dict(), net.state_dict(), rtol=0, atol=0)
+    with pytest.raises(UsageError, match="upscales x3, not x2"):
+        load_model(registry, str(path), 2)
+    torch.save({"else": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="srkit did not write it"):
+        load_model(registry, str(path), None)
