@@ -8,7 +8,7 @@ DEMO ?= demo
 DEMO_TIME ?= 2m
 BIN = $(VENV)/bin
 SRKIT = $(BIN)/srkit
-PHOTO = plugins/srkit_builtin/samples/coffee.png
+PHOTO = plugins/srkit_builtin/samples/chelsea.png
 
 .PHONY: demo test check
 .SILENT:
@@ -30,7 +30,7 @@ demo: $(VENV)/installed
 	$(BIN)/python benchmarks/side_by_side.py shrink $(PHOTO) 2 $(DEMO)/photo.png
 	$(SRKIT) upscale $(DEMO)/photo.png --model bicubic
 	$(SRKIT) upscale $(DEMO)/photo.png --model $(DEMO)/edsr-small
-	$(BIN)/python benchmarks/side_by_side.py show $(DEMO)/side-by-side.png --crop 330,70,150,150 --zoom 2 \
+	$(BIN)/python benchmarks/side_by_side.py show $(DEMO)/side-by-side.png --crop 120,75,100,100 --zoom 3 \
 	    "small photo=$(DEMO)/photo.png" "bicubic=$(DEMO)/photo_bicubic_x2.png" \
 	    "EDSR, trained $(DEMO_TIME)=$(DEMO)/photo_edsr_x2.png" "original=$(PHOTO)"
 	echo "the pictures are in $(DEMO)/: look at $(DEMO)/side-by-side.png first"
