@@ -5,6 +5,7 @@ ones after it are the component's options, set by the user and checked against t
 """
 
 import importlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,10 +138,12 @@ class Metric(Component):
 
     Both are float64 arrays in [0, 255], `H,W` (luma) or `H,W,3` (RGB): the protocol has already
     rounded, converted and cropped them. Without `needs_reference`, `hr` may be None.
+    range: the lowest and the highest value it can give; `srkit plugins check` compares.
     """
 
     higher_is_better: bool = True
     needs_reference: bool = True
+    range: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)

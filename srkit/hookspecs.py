@@ -12,8 +12,11 @@ import pluggy
 
 from srkit.components import Augmentation, Dataset, Loss, Metric, Model, Tracker, Wrapper
 
-hookspec = pluggy.HookspecMarker("srkit")
-hookimpl = pluggy.HookimplMarker("srkit")
+GROUP = "srkit"  # the entry-point group, and the project name pluggy knows hooks by
+API = 1  # the version of this contract; a plugin made for another says so by a module attribute `srkit_api = 2`
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @hookspec

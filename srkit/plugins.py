@@ -13,9 +13,9 @@ import pluggy
 from srkit import hookspecs
 from srkit.components import KINDS, Component, Model
 from srkit.errors import PluginError, UnknownName, UsageError, did_you_mean, one_line
+from srkit.hookspecs import API, GROUP
 from srkit.options import check, options_of
 
-GROUP = "srkit"
 BUILTIN = "srkit"
 
 
@@ -173,6 +173,8 @@ def load_one(registry: Registry, point: EntryPoint) -> None:
 
 def records(plugin: object) -> Iterable[tuple[str, Any]]:
     """Every record a plugin's hooks return, with its kind, checked against the hook specifications."""
+    if (made_for := getattr(plugin, "srkit_api", API)) != API:
+        raise PluginError(f"it is made for srkit API {made_for}, and this srkit has API {API}; install a fitting pair")
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin)

@@ -1,5 +1,6 @@
 """What ships with srkit, in the form any plugin has: this file is its table of contents and imports no torch."""
 
+import math
 from functools import partial
 
 from srkit import Augmentation, Dataset, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
@@ -83,11 +84,13 @@ def srkit_metrics():
         Metric(
             name="psnr",
             build=lazy("srkit_builtin.metrics:psnr_metric"),
+            range=(0, math.inf),
             summary="Peak signal-to-noise ratio in dB, peak 255",
         ),
         Metric(
             name="ssim",
             build=lazy("srkit_builtin.metrics:ssim_metric"),
+            range=(-1, 1),
             summary="Structural similarity, 11x11 Gaussian window",
         ),
     ]

@@ -1,0 +1,281 @@
+"""Checks of the smaller kinds: losses, metrics, augmentations, wrappers, trackers."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srkit.components import Batch
+from srkit.plugins import Entry, Registry
+from srkit.testing.kit import Check, Fault, Note
+
+
+def made(registry: Registry, entry: Entry, *supplied: Any) -> Any:
+    return registry.choose(entry.kind, entry.qualified).build(*supplied)
+
+
+def smooth(*shape: int, seed: int = 0) -> np.ndarray:
+    """Something like a picture in [0, 1]: broad waves and a little noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]] / 12.0
+    waves = 0.5 + 0.3 * np.sin(x + 0.5 * y + seed) * np.cos(0.7 * y)
+    image = np.repeat(waves[..., None], shape[2], axis=2) if len(shape) == 3 else waves
+    return np.clip(image + rng.normal(0, 0.02, shape), 0.02, 0.98)
+
+
+def pictures(batch: int = 2, side: int = 64, seed: int = 0) -> Tensor:
+    return torch.stack(
+        [torch.from_numpy(smooth(side, side, 3, seed=seed + i)).permute(2, 0, 1) for i in range(batch)]
+    ).float()
+
+
+def loss_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("it gives a finite scalar, nearer images a smaller one", lambda: loss_value(made(registry, entry)))
+    yield Check("its gradient reaches sr and is finite", lambda: loss_gradient(made(registry, entry)))
+    yield Check("what it learns is in its state dict", lambda: loss_state(registry, entry))
+
+
+def loss_value(loss: Any) -> None:
+    hr = pictures()
+    value = loss(hr, hr)
+    if not isinstance(value, Tensor) or value.ndim != 0:
+        raise Fault(
+            f"loss(sr, hr) gave {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}",
+            "return a scalar tensor: .mean()",
+        )
+    if not value.isfinite():
+        raise Fault(f"identical images give {float(value)}", "add a small number under roots and in denominators")
+    far = loss((hr + 0.2 * torch.randn(hr.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1), hr)
+    if hasattr(loss, "update"):
+        return  # a discriminator's opinion of noise is its own
+    if not far > value:
+        raise Fault(
+            f"noise costs {float(far):.3g}, identical images {float(value):.3g}",
+            "a loss must fall as sr nears hr; check its sign and range",
+        )
+
+
+def loss_gradient(loss: Any) -> None:
+    hr = pictures()
+    sr = (hr + 0.1 * torch.randn(hr.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    loss(sr, hr).backward()
+    if sr.grad is None or not sr.grad.any():
+        raise Fault("no gradient reaches sr", "compute with torch all the way; no detach(), numpy or rounding")
+    if not sr.grad.isfinite().all():
+        raise Fault("the gradient is not finite", "add a small number under roots and in denominators")
+    same = hr.clone().requires_grad_()
+    loss(same, hr).backward()
+    if same.grad is not None and not same.grad.isfinite().all():
+        raise Fault(
+            "the gradient at identical images is not finite", "add a small number under roots and in denominators"
+        )
+
+
+def loss_state(registry: Registry, entry: Entry) -> None:
+    loss = made(registry, entry)
+    if not hasattr(loss, "update"):
+        raise Note("it does not learn")
+    if not hasattr(loss, "state_dict"):
+        raise Fault(
+            "it has update() but no state_dict()", "give it state_dict and load_state_dict, its optimizer included"
+        )
+    hr = pictures()
+    for seed in range(2):
+        loss.update(pictures(seed=seed + 5), hr)
+    other = made(registry, entry)
+    other.load_state_dict(loss.state_dict())
+    for each in (loss, other):
+        each.update(pictures(seed=9), hr)
+    a, b = loss(pictures(seed=9), hr), other(pictures(seed=9), hr)
+    if not torch.equal(a, b):
+        raise Fault(
+            f"after its state is restored it goes on differently ({float(a):.6g} and {float(b):.6g})",
+            "put the optimizer's state into state_dict too",
+        )
+
+
+def metric_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    for colour, shape in (("luma", (64, 72)), ("RGB", (64, 72, 3))):
+        yield Check(
+            f"{colour}: identical is best, worse is worse",
+            partial(metric_order, registry, entry, shape),
+        )
+    yield Check("it reads pixels as 0..255", lambda: metric_range(made(registry, entry), entry))
+    yield Check("swapping the two images", lambda: metric_symmetry(made(registry, entry), entry))
+
+
+def values(metric: Any, shape: tuple[int, ...]) -> list[float]:
+    """The metric of identical, slightly, more and very noisy images, in 0..255."""
+    hr = 255 * smooth(*shape)
+    noise = np.random.default_rng(1).normal(0, 1, shape)
+    found = [metric(np.clip(hr + sigma * noise, 0, 255), hr) for sigma in (0, 2, 10, 40)]
+    for value in found:
+        if not isinstance(value, float):
+            raise Fault(f"it gives a {type(value).__name__}", "return a plain float: float(...)")
+    return found
+
+
+def metric_order(registry: Registry, entry: Entry, shape: tuple[int, ...]) -> None:
+    found = values(made(registry, entry), shape)
+    if any(math.isnan(value) for value in found):
+        raise Fault(f"it gives NaN: {found}", "images of 64x72 pixels must have a value")
+    if not entry.component.needs_reference:
+        raise Note("without a reference there is no identical image to compare with")
+    ordered = found if not entry.component.higher_is_better else [-value for value in found]
+    if not all(a < b for a, b in pairwise(ordered)):
+        told = ", ".join(f"{value:.5g}" for value in found)
+        raise Fault(
+            f"identical, slightly, more and very noisy images score {told}",
+            f"the record says higher_is_better={entry.component.higher_is_better}; check that, and the sign",
+        )
+
+
+def metric_range(metric: Any, entry: Entry) -> None:
+    """A metric that takes 255 for 1 sees ruin in the faintest noise, or nothing at all behind a clip."""
+    found = values(metric, (64, 72))
+    low, high = entry.component.range
+    outside = [value for value in found if not low <= value <= high]
+    if outside:
+        raise Fault(
+            f"it gives {outside[0]:.5g}, outside its range {low:g} to {high:g}",
+            "images come in 0..255: divide by 255 where the formula wants 0..1, use 255 as its peak, or mend the range",
+        )
+    if found[1] == found[2] == found[3]:
+        raise Fault(
+            f"all noise scores {found[1]:.5g}", "images come in 0..255, not 0..1: divide by 255 before clipping"
+        )
+    if (low, high) == (-math.inf, math.inf):
+        raise Fault(
+            "its range is not declared",
+            "give the record range=(lowest, highest) of its values, so that a wrong peak or scale is seen",
+        )
+
+
+def metric_symmetry(metric: Any, entry: Entry) -> None:
+    if not entry.component.needs_reference:
+        raise Note("it has no reference")
+    hr, other = 255 * smooth(64, 72), 255 * smooth(64, 72, seed=1)
+    one, two = metric(hr, other), metric(other, hr)
+    if not math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9):
+        raise Note(f"it is not symmetric ({one:.5g} and {two:.5g}): mind which image is the reference")
+
+
+def augmentation_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("a batch stays a batch", lambda: augmented_shape(made(registry, entry)))
+    yield Check("both images are changed alike", lambda: augmented_alike(made(registry, entry)))
+    yield Check("the seed decides", lambda: augmented_seed(made(registry, entry)))
+
+
+def blocks(scale: int = 2, count: int = 16) -> Batch:
+    """HR is LR with each pixel repeated, so that whatever is done to both alike can be seen."""
+    lr = pictures(count, 24)
+    return Batch(lr, lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2))
+
+
+def augmented_shape(module: Any) -> None:
+    if not isinstance(module, nn.Module):
+        raise Fault(
+            f"build gave a {type(module).__name__}",
+            "return a torch.nn.Module whose forward takes and returns srkit.Batch",
+        )
+    before = blocks()
+    kept = Batch(before.lr.clone(), before.hr.clone())
+    for seed in range(5):
+        torch.manual_seed(seed)
+        out = module(before)
+        if not isinstance(out, Batch):
+            raise Fault(f"it returned a {type(out).__name__}", "return srkit.Batch(lr, hr)")
+        if out.lr.shape != before.lr.shape or out.hr.shape != before.hr.shape or out.lr.dtype != before.lr.dtype:
+            raise Fault(
+                f"LR {tuple(out.lr.shape)} {out.lr.dtype}, HR {tuple(out.hr.shape)}",
+                "keep shapes and dtype; patches are square",
+            )
+        for name, images in (("lr", out.lr), ("hr", out.hr)):
+            if not images.isfinite().all() or images.min() < -1e-3 or images.max() > 1 + 1e-3:
+                raise Fault(
+                    f"{name} leaves [0, 1]: {float(images.min()):.3g} to {float(images.max()):.3g}",
+                    "clamp the result to [0, 1]",
+                )
+    if not (torch.equal(kept.lr, before.lr) and torch.equal(kept.hr, before.hr)):
+        raise Fault("it changes its input in place", "work on new tensors")
+
+
+def augmented_alike(module: Any) -> None:
+    before = blocks()
+    for seed in range(5):
+        torch.manual_seed(seed)
+        out = module(before)
+        small = nn.functional.avg_pool2d(out.hr, 2)
+        for i in range(len(small)):
+            pair = torch.stack([small[i].flatten(), out.lr[i].flatten()]).double()
+            likeness = float(torch.corrcoef(pair)[0, 1]) if pair.std(dim=1).min() > 1e-6 else 1.0
+            if likeness < 0.8:
+                raise Fault(
+                    f"LR and HR no longer show the same (correlation {likeness:.2f})",
+                    "draw the random numbers once and do the same to both images",
+                )
+
+
+def augmented_seed(module: Any) -> None:
+    results = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        results.append(module(blocks()))
+    if not torch.equal(results[0].lr, results[1].lr) or not torch.equal(results[0].hr, results[1].hr):
+        raise Fault(
+            "one seed gives two results", "take all randomness from torch's global generator, or a resumed run differs"
+        )
+
+
+def wrapper_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("it gives an upscaler of the same size", lambda: wrapped_size(registry, entry))
+    yield Check("around an exact upscaler it changes nothing", lambda: wrapped_exact(registry, entry))
+
+
+def repeat(lr: Tensor) -> Tensor:
+    return lr.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def wrapped_size(registry: Registry, entry: Entry) -> None:
+    for height, width in ((1, 1), (17, 13), (8, 24)):
+        lr = torch.rand(1, 3, height, width)
+        sr = made(registry, entry, repeat)(lr)
+        if sr.shape != (1, 3, 2 * height, 2 * width):
+            raise Fault(
+                f"of {width}x{height} it made {tuple(sr.shape)}",
+                "return what the upscaler would, turned back and cropped",
+            )
+
+
+def wrapped_exact(registry: Registry, entry: Entry) -> None:
+    lr = torch.rand(1, 3, 17, 13)
+    difference = float((made(registry, entry, repeat)(lr) - repeat(lr)).abs().max())
+    if difference > 1e-5:
+        raise Fault(
+            f"repeating each pixel commutes with flips, turns and tiles, yet the result differs by {difference:.3g}",
+            "undo each transform exactly, in the reverse order; weigh overlapping parts to a sum of one",
+        )
+
+
+def tracker_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("it writes into the run's folder and can be opened again", lambda: tracked(registry, entry))
+
+
+def tracked(registry: Registry, entry: Entry) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for start in (1, 2):  # the second time as after a resume
+            tracker = made(registry, entry, folder)
+            tracker.scalars(start, {"loss": 0.5})
+            tracker.scalars(start + 1, {"loss": 0.25, "psnr_y": 30.0})
+            tracker.images(start + 1, {"a_x2": np.zeros((8, 8, 3), np.uint8)})
+            tracker.close()
+        if not any(path.is_file() for path in folder.rglob("*")):
+            raise Note("it wrote nothing into the run's folder")
