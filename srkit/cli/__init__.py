@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from srkit.cli import bench, plugins, train, upscale
+from srkit.cli import bench, doctor, plugins, train, upscale
 from srkit.errors import SrkitError, did_you_mean, one_line
 
 app = typer.Typer(
@@ -23,10 +23,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "upscale": upscale.upscale,
     "train": train.train,
     "bench": bench.bench,
-    "plugins": plugins.plugins,
+    "doctor": doctor.doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(plugins.app, name="plugins")
 
 
 @app.callback(invoke_without_command=True)
@@ -75,7 +76,7 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
         known = [name for p in context.command.params for name in p.opts] if context else []
         return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
     if match := re.match(r"No such command '(.+?)'", text):
-        return f"no command '{match[1]}'{did_you_mean(match[1], COMMANDS)}"
+        return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins'])}"
     return f"{command}{text[:1].lower()}{text[1:].rstrip('.')}"
 
 

@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -26,8 +26,13 @@ def say(text: str) -> None:
     print(f"srkit: {text}", file=sys.stderr, flush=True)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print a table on stdout, never cut where it is piped. right: columns aligned to the right."""
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), sections: Container[int] = ()
+) -> None:
+    """Print a table on stdout, never cut where it is piped.
+
+    right: the columns aligned to the right. sections: the rows with a line below them.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -37,8 +42,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, heading in enumerate(headings):
         made.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
-    for row in rows:
-        made.add_row(*map(Text, row))
+    for i, row in enumerate(rows):
+        made.add_row(*map(Text, row), end_section=i in sections)
     with console.capture() as capture:
         console.print(made)
     print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))

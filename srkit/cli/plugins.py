@@ -1,34 +1,53 @@
-"""`srkit plugins`: what is installed, and the options of one component."""
+"""`srkit plugins`: what is installed, one component's options, a new package, the conformance check, pip."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from srkit.cli import output
 from srkit.components import KINDS, Model
-from srkit.errors import UnknownName, did_you_mean
+from srkit.errors import SrkitError, UnknownName, UsageError, did_you_mean
 from srkit.options import REQUIRED, Option
-from srkit.plugins import Entry, Registry, declared_options, names
+from srkit.plugins import BUILTIN, Entry, Registry, declared_options, names
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+class NameOrCommand(typer.core.TyperGroup):
+    """`srkit plugins edsr` is `srkit plugins show edsr`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=NameOrCommand, invoke_without_command=True, add_completion=False)
+
+
+@app.callback()
 def plugins(
-    name: Annotated[
-        str | None, typer.Argument(help="Show one component with its options, presets and weights.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only what has this word in its name, package or summary.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List every model, loss, dataset, metric, augmentation, wrapper and tracker that is installed."""
-    registry = output.load()
-    if name is not None:
-        found = everything_called(registry, name)
-        details = [describe(entry) for entry in found]
-        if as_json:
-            print(json.dumps(details, indent=2, default=str))
-        for entry in () if as_json else found:
-            show(entry)
+    """List every model, loss, dataset, metric, augmentation, wrapper and tracker that is installed, or show NAME."""
+    if context.invoked_subcommand is not None:
         return
-    entries = [entry for kind in KINDS for entry in registry.of(kind)]
+    if kind is not None and kind not in KINDS:
+        raise UnknownName(f"no kind called '{kind}'{did_you_mean(kind, KINDS)}")
+    registry = output.load()
+    entries = [
+        entry
+        for each in KINDS if kind in (None, each)
+        for entry in registry.of(each) if not search or search.lower() in searchable(entry)
+    ]  # fmt: skip
     if as_json:
         listed = [
             {"kind": e.kind, "name": e.component.name, "package": e.package, "version": e.version,
@@ -37,10 +56,121 @@ def plugins(
         ]  # fmt: skip
         print(json.dumps({"plugins": listed, "notices": registry.notices}, indent=2))
         return
-    rows = [
-        [e.kind, ", ".join(names(e.component)), e.package, e.version, e.component.summary] for e in entries
-    ]  # fmt: skip
-    output.table(["kind", "name", "package", "version", "summary"], rows)
+    if not entries:
+        raise SrkitError(f"nothing fits{f' --kind {kind}' if kind else ''}{f' --search {search}' if search else ''}")
+    rows = [[e.kind, ", ".join(names(e.component)), e.package, e.version, e.component.summary] for e in entries]
+    ends = {i for i in range(len(rows) - 1) if rows[i][0] != rows[i + 1][0]}
+    output.table(["kind", "name", "package", "version", "summary"], rows, sections=ends)
+
+
+def searchable(entry: Entry) -> str:
+    return " ".join([*names(entry.component), entry.package, entry.component.summary]).lower()
+
+
+@app.command("show")
+def show_one(
+    name: Annotated[str, typer.Argument(help="A component, a preset, or package:name.")], as_json: AsJson = False
+) -> None:
+    """Show one component with its options, presets and weights."""
+    registry = output.load()
+    found = everything_called(registry, name)
+    if as_json:
+        print(json.dumps([describe(entry) for entry in found], indent=2, default=str))
+    for entry in () if as_json else found:
+        show(entry)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What users will call it; the package is srkit-NAME.")],
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}.")] = "model",
+    licence: Annotated[str, typer.Option(help="MIT, BSD-3-Clause or Apache-2.0.")] = "MIT",
+    into: Annotated[Path, typer.Option(help="The folder to make it in.")] = Path(),
+) -> None:
+    """Write the package of a new plugin, ready to install, test and publish."""
+    from srkit.scaffold import new_plugin
+
+    written = new_plugin(name, kind, licence, into)
+    folder = written[0].parent
+    for path in written:
+        print(path)
+    bare = name.removeprefix("srkit-")
+    print(f"\nnext:  pip install -e {folder}\n       srkit plugins check {bare}")
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A component, or a package for everything in it.")],
+    root: Annotated[Path | None, typer.Option(help="Where a dataset finds its pictures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a plugin keeps the contract, and say what to change where it does not."""
+    registry = output.load()
+
+    from dataclasses import asdict
+
+    from srkit.testing.kit import check_entry, check_package
+
+    packages = {entry.package for entry in registry.entries} | {
+        line.split("plugin ", 1)[-1].split(":")[0] for line in registry.notices
+    }
+    package = next((p for p in (name, f"srkit-{name}") if p in packages and (p != BUILTIN or name == BUILTIN)), None)
+    if package is not None:
+        found = check_package(registry, package, root)
+    else:
+        found = {
+            f"{e.kind} {e.component.name}": check_entry(registry, e, root) for e in everything_called(registry, name)
+        }
+    faults = sum(f.outcome == "fault" for findings in found.values() for f in findings)
+    if as_json:
+        print(json.dumps({what: [asdict(f) for f in findings] for what, findings in found.items()}, indent=2))
+    for what, findings in () if as_json else found.items():
+        print(what)
+        for f in findings:
+            print(f"  {f.outcome:<6} {f.check}" + (f": {f.text}" if f.text else ""))
+            if f.advice:
+                print(f"         -> {f.advice}")
+    if faults:
+        raise SrkitError(f"{faults} fault{'s' if faults > 1 else ''} found")
+    if not as_json:
+        print("it keeps the contract")
+
+
+@app.command()
+def install(packages: Annotated[list[str], typer.Argument(help="What pip installs: names, folders, wheels.")]) -> None:
+    """Install plugins with pip into the environment srkit runs in, and say what came."""
+    pip_and_compare(["install", *packages])
+
+
+@app.command()
+def uninstall(packages: Annotated[list[str], typer.Argument(help="Packages to remove.")]) -> None:
+    """Remove plugins with pip from the environment srkit runs in, and say what went."""
+    if BUILTIN in packages:
+        raise UsageError("srkit itself is not a plugin; remove it with pip")
+    pip_and_compare(["uninstall", "--yes", *packages])
+
+
+def pip_and_compare(words: list[str]) -> None:
+    before = installed()
+    if subprocess.run([sys.executable, "-m", "pip", "--quiet", *words]).returncode:
+        raise SrkitError(f"pip {words[0]} failed; its own words are above")
+    after = installed()
+    for sign, lines in (("+", after - before), ("-", before - after)):
+        for line in sorted(lines):
+            print(f"{sign} {line}")
+    if after == before:
+        print("nothing that srkit sees has changed")
+
+
+def installed() -> set[str]:
+    """What a fresh srkit finds, a line each."""
+    done = subprocess.run([sys.executable, "-m", "srkit", "plugins", "--json"], capture_output=True, text=True)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise SrkitError(f"'srkit plugins' does not run: {done.stderr.strip() or 'no output'}") from None
+    lines = {f"{p['kind']} {p['name']} ({p['package']} {p['version']})" for p in found["plugins"]}
+    return lines | {f"broken: {notice}" for notice in found["notices"]}
 
 
 def everything_called(registry: Registry, name: str) -> list[Entry]:

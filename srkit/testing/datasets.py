@@ -89,7 +89,7 @@ def alignment(opened) -> None:
                 raise Fault(
                     f"x{scale}: LR of '{pair.name}' fits HR shifted by {dx} pixels right and {dy} down "
                     f"(correlation {best:.4f}, {unshifted:.4f} as it is)",
-                    "cut both from the same place: HR begins at scale times LR's corner, LR is made as srkit.imresize does",
+                    "cut both from the same place: HR begins at scale times LR's corner, LR is srkit.imresize of it",
                 )
     if not given:
         raise Note("it gives no LR; srkit makes it from HR, aligned by construction")

@@ -65,7 +65,10 @@ class Check:
 
 def check(registry: Registry, kind: str, name: str, root: Path | None = None) -> list[Finding]:
     """All checks of one component, in order. root: where a dataset finds its pictures."""
-    entry = registry.find(kind, name)
+    return check_entry(registry, registry.find(kind, name), root)
+
+
+def check_entry(registry: Registry, entry: Entry, root: Path | None = None) -> list[Finding]:
     return [each.finding() for each in checks_of(registry, entry, root)]
 
 
@@ -92,7 +95,7 @@ def check_package(registry: Registry, package: str, root: Path | None = None) ->
             Finding("it loads and its names are free", "fault", notice, advice_for(notice)) for notice in told
         ]
     for entry in [e for e in registry.entries if e.package == package]:
-        found[f"{entry.kind} {entry.component.name}"] = [c.finding() for c in checks_of(registry, entry, root)]
+        found[f"{entry.kind} {entry.component.name}"] = check_entry(registry, entry, root)
     return found
 
 
