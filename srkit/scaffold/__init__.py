@@ -12,7 +12,7 @@ LICENCES = ("MIT", "BSD-3-Clause", "Apache-2.0")
 
 #: kind -> (what the new plugin is, the commands that use it)
 KINDS_TOLD = {
-    "model": ("Two convolutions and a pixel shuffle", ["srkit train --model @NAME@ --max-time 1m", "srkit bench"]),
+    "model": ("Two convolutions and a shuffle", ["srkit train --model @NAME@ --max-time 1m", "srkit bench"]),
     "loss": ("The Charbonnier loss", ["srkit train --set loss=@NAME@ --max-time 1m"]),
     "dataset": ("Pictures of a folder", ["srkit train --data @NAME@ --set data.root=FOLDER --max-time 1m"]),
     "metric": ("Mean absolute error", ["srkit bench --models bicubic --metrics psnr,@NAME@"]),

@@ -17,7 +17,5 @@ def tiny(scale: int, *, width: Annotated[int, "channels of the hidden layer"] = 
 def srkit_models():
     presets = {"tiny-wide": {"width": 64}}
     return [
-        Model(
-            name="tiny", build=tiny, presets=presets, receptive_field=3, summary="Two convolutions and a pixel shuffle"
-        ),
+        Model(name="tiny", build=tiny, presets=presets, receptive_field=3, summary="Two convolutions and a shuffle"),
     ]
