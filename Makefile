@@ -1,6 +1,7 @@
 # make demo   a fresh machine to pictures in about five minutes
 # make test   everything CI checks
 # make check  the linters alone
+# make docs   the documentation as web pages, in docs/_build
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,13 +11,13 @@ BIN = $(VENV)/bin
 SRKIT = $(BIN)/srkit
 PHOTO = plugins/srkit_builtin/samples/chelsea.png
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 .SILENT:
 
 $(VENV)/installed: pyproject.toml
 	echo "installing into $(VENV): PyTorch is large, this takes a few minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable '.[dev,docs]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -43,3 +44,7 @@ check: $(VENV)/installed
 
 test: check
 	$(BIN)/pytest
+
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build
+	echo docs/_build/index.html

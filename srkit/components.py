@@ -83,14 +83,15 @@ class Weights:
 class Model(Component):
     """`build(scale, *, ...)` gives a `torch.nn.Module`: RGB `B,3,H,W` float in [0, 1] to `B,3,scale*H,scale*W`.
 
-    multi_scale: `build(scales, *, ...)` instead, and the module is called `net(lr, scale)`.
-    presets: named sets of options, usable wherever a model's name is.
-    size_multiple: height and width of the input must be multiples of this; srkit pads and crops.
-    receptive_field: how many input pixels to each side of a pixel can change its output, as a
-        number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
-    trainable: False for an interpolation without parameters, which needs no weights.
-    from_file: given the path of a weight file that srkit did not write, `(net, scale)`, the network it
-        holds with its weights loaded, as `build` would give it; None where the file is not this model's.
+    Attributes:
+        multi_scale: `build(scales, *, ...)` instead, and the module is called `net(lr, scale)`.
+        presets: named sets of options, usable wherever a model's name is.
+        size_multiple: height and width of the input must be multiples of this; srkit pads and crops.
+        receptive_field: how many input pixels to each side of a pixel can change its output, as a
+            number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
+        trainable: False for an interpolation without parameters, which needs no weights.
+        from_file: given the path of a weight file that srkit did not write, `(net, scale)`, the network it
+            holds with its weights loaded, as `build` would give it; None where the file is not this model's.
     """
 
     scales: Sequence[int] = (2, 3, 4)
@@ -123,10 +124,12 @@ class Loss(Component):
 class Dataset(Component):
     """`build(root, split, scale, *, ...)` gives a sequence of `Pair`, each read when asked for.
 
-    root: the folder the user named, or None. split: "train", "valid" or "test".
-    A dataset with `fingerprint() -> str`, which must change when its pixels do, is packed once
-    and found again; without it, it is packed anew for each run.
-    benchmark: a published test set, scored by `srkit bench` when it is found.
+    `root` is the folder the user named, or None; `split` is "train", "valid" or "test". A dataset with
+    `fingerprint() -> str`, which must change when its pixels do, is packed once and found again;
+    without it, it is packed anew for each run.
+
+    Attributes:
+        benchmark: a published test set, scored by `srkit bench` when it is found.
     """
 
     benchmark: bool = False
@@ -138,7 +141,9 @@ class Metric(Component):
 
     Both are float64 arrays in [0, 255], `H,W` (luma) or `H,W,3` (RGB): the protocol has already
     rounded, converted and cropped them. Without `needs_reference`, `hr` may be None.
-    range: the lowest and the highest value it can give; `srkit plugins check` compares.
+
+    Attributes:
+        range: the lowest and the highest value it can give; `srkit plugins check` compares.
     """
 
     higher_is_better: bool = True

@@ -58,6 +58,8 @@ def build_net(model: Choice, scales: Sequence[int], device: torch.device | str =
     check_scales(model, scales)
     try:
         net = model.build(tuple(scales) if model.component.multi_scale else scales[0])
+    except SrkitError:
+        raise
     except Exception as error:
         raise PluginError(f"model '{model.entry.qualified}' cannot be built: {one_line(error)}") from error
     return net.to(device)
@@ -91,6 +93,8 @@ def load_model(registry: Registry, word: str, scale: int | None, device: torch.d
     for weights in model.component.weights:
         if weights.scale == wanted and weights.preset in ("", model.preset):
             return load_registered(model, weights, device)
+    if model.component.from_file is not None:
+        raise NoWeights(f"'{model.label}' reads weight files: name one with --model FILE")
     for path, about in trained_runs():
         if matches(about, model, word) and wanted in about["scales"]:
             return load_checkpoint(registry, path, wanted, device)
@@ -119,20 +123,23 @@ def load_checkpoint(registry: Registry, path: Path, scale: int | None, device: t
 
 def load_foreign(registry: Registry, path: Path, scale: int | None, device: torch.device | str) -> Loaded | None:
     """A weight file srkit did not write, by the first plugin that knows it. Rows call it by the file's name."""
-    for entry in registry.of("model"):
-        if entry.component.from_file is None:
-            continue
+    objections: list[SrkitError] = []
+    for entry in [entry for entry in registry.of("model") if entry.component.from_file is not None]:
         try:
             known = entry.component.from_file(path)
-        except SrkitError:
-            raise
+        except SrkitError as error:
+            objections.append(error)
+            continue
         except Exception as error:
-            raise CheckpointError(f"'{path}' cannot be read by '{entry.qualified}': {one_line(error)}") from error
+            objections.append(CheckpointError(f"'{path}' cannot be read by '{entry.qualified}': {one_line(error)}"))
+            continue
         if known is not None:
             net, own = known
             if scale not in (None, own):
                 raise UsageError(f"'{path}' upscales x{own}, not x{scale}")
             return Loaded(net.to(device), Choice(entry, {}, path.stem), own, str(path))
+    if objections:
+        raise objections[0]
     return None
 
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +82,15 @@ def run_srkit(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, st
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def stranger_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of a fresh virtual environment that sees srkit and torch but has its own packages."""
+    home = tmp_path_factory.mktemp("stranger") / "venv"
+    venv.create(home, with_pip=True)
+    scheme = {"base": str(home), "platbase": str(home)}
+    site = Path(sysconfig.get_path("purelib", "venv", scheme))
+    # addsitedir, so that the .pth of an editable srkit is followed too
+    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return Path(sysconfig.get_path("scripts", "venv", scheme)) / Path(sys.executable).name

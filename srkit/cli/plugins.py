@@ -136,8 +136,12 @@ def check(
         print("it keeps the contract")
 
 
-@app.command()
-def install(packages: Annotated[list[str], typer.Argument(help="What pip installs: names, folders, wheels.")]) -> None:
+@app.command(context_settings={"ignore_unknown_options": True})
+def install(
+    packages: Annotated[
+        list[str], typer.Argument(help="What pip installs: names, folders, wheels, and pip's options.")
+    ],
+) -> None:
     """Install plugins with pip into the environment srkit runs in, and say what came."""
     pip_and_compare(["install", *packages])
 
@@ -230,5 +234,7 @@ def show(entry: Entry) -> None:
         claims = ", ".join(f"{k} {v}" for k, v in w.claims.items())
         what = [w.preset or entry.component.name, f"x{w.scale}", w.tag, claims, w.trained_on, w.licence]
         print("  weights " + " ".join(word for word in what if word))
-    if isinstance(entry.component, Model) and entry.component.trainable and not entry.component.weights:
+    if isinstance(entry.component, Model) and entry.component.from_file is not None:
+        print("  it reads weight files: srkit upscale PHOTO --model FILE")
+    elif isinstance(entry.component, Model) and entry.component.trainable and not entry.component.weights:
         print(f"  no weights registered; train: srkit train --model {entry.component.name}")

@@ -4,30 +4,15 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "plugins/examples/srkit-tiny"
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The python of a fresh virtual environment that sees srkit and torch but has its own packages."""
-    home = tmp_path_factory.mktemp("stranger") / "venv"
-    venv.create(home, with_pip=True)
-    scheme = {"base": str(home), "platbase": str(home)}
-    site = Path(sysconfig.get_path("purelib", "venv", scheme))
-    # addsitedir, so that the .pth of an editable srkit is followed too
-    (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    return Path(sysconfig.get_path("scripts", "venv", scheme)) / Path(sys.executable).name
-
-
-def test_a_renamed_copy_is_installed_used_and_removed(python: Path, tmp_path: Path, photo):
+def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp_path: Path, photo):
     copy = tmp_path / "srkit-hat"
     copy.mkdir()
     for name in ("pyproject.toml", "srkit_tiny.py", "test_srkit_tiny.py"):
@@ -39,7 +24,7 @@ def test_a_renamed_copy_is_installed_used_and_removed(python: Path, tmp_path: Pa
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [python, *words], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path
+            [stranger_python, *words], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path
         )
 
     def srkit(*words: str) -> str:

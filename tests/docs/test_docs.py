@@ -1,0 +1,82 @@
+"""The documentation is true: it builds, its blocks run, its signatures and its command reference are the code's."""
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from srkit import Registry, hookspecs
+from srkit.components import KINDS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), flags=re.M | re.S)
+
+
+def test_the_pages_build_without_a_warning(tmp_path):
+    words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "out"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "class Tiny" not in (tmp_path / "out/tutorial.html").read_text()
+    assert "srkit_models" in (tmp_path / "out/tutorial.html").read_text()
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
+def test_every_python_block_runs(path):
+    for code in blocks(path, "python"):
+        names: dict = {"__name__": path.stem}
+        exec(compile(code, str(path), "exec"), names)
+        for kind, (_, hook) in KINDS.items():
+            for record in names[hook]() if hook in names else ():
+                Registry().add(kind, record)
+
+
+@pytest.mark.parametrize(("kind", "hook"), [(kind, hook) for kind, (_, hook) in KINDS.items()])
+def test_each_hook_has_a_page_with_its_very_signature(kind, hook):
+    page = DOCS / "hooks" / f"{hook}.md"
+    assert blocks(page, "text") == [f"{hook}{inspect.signature(getattr(hookspecs, hook))}\n"]
+    assert inspect.getdoc(getattr(hookspecs, hook)) in page.read_text()
+    assert f"def {hook}():" in page.read_text()
+    assert hook in (DOCS / "hooks/index.md").read_text()
+
+
+def test_the_command_reference_is_what_the_commands_say():
+    """After a change: python docs/generate_cli.py"""
+    sys.path.insert(0, str(DOCS))
+    try:
+        from generate_cli import PAGE, reference
+    finally:
+        sys.path.remove(str(DOCS))
+    assert PAGE.read_text() == reference()
+
+
+def test_the_tutorial_runs(stranger_python, tmp_path, photo):
+    """Every command of it, in an environment of its own; trainings are cut to a second."""
+    Image.fromarray(photo[:40, :56]).save(tmp_path / "photo.jpg")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"PIP_NO_BUILD_ISOLATION": "1", "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1"}
+    for block in blocks(DOCS / "tutorial.md", "console"):
+        for line in block.splitlines():
+            words = shlex.split(line.removeprefix("$ srkit ").replace("--max-time 1m", "--max-time 1s"))
+            done = subprocess.run(
+                [stranger_python, "-m", "srkit", *words],
+                capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment,
+            )  # fmt: skip
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+            if "plugins install" in line:
+                assert "+ model tiny (srkit-tiny 0.1.0)" in done.stdout
+    assert Image.open(tmp_path / "photo_tiny_x2.png").size == (112, 80)
+    done = subprocess.run(
+        [stranger_python, "-m", "srkit", "plugins", "uninstall", "srkit-tiny"], capture_output=True, text=True
+    )
+    assert done.stdout == "- model tiny (srkit-tiny 0.1.0)\n"
