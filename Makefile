@@ -11,6 +11,8 @@ BIN = $(VENV)/bin
 SRKIT = $(BIN)/srkit
 PHOTO = plugins/srkit_builtin/samples/chelsea.png
 
+OFFICIAL = $(wildcard plugins/srkit-*)
+
 .PHONY: demo test check docs
 .SILENT:
 
@@ -42,7 +44,12 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
+$(VENV)/installed-plugins: $(VENV)/installed $(OFFICIAL:=/pyproject.toml)
+	echo "installing the official plugins"
+	$(BIN)/pip install --quiet $(foreach plugin,$(OFFICIAL),--editable $(plugin))
+	touch $@
+
+test: check $(VENV)/installed-plugins
 	$(BIN)/pytest
 
 docs: $(VENV)/installed
