@@ -9,7 +9,6 @@ there whole or not at all. Every file is written beside its place, flushed, and 
 import json
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -120,13 +119,25 @@ def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping
 
 
 def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Restore the newest state that reads well, in place; what it says of itself, or None where there is none."""
+    """Restore the newest state that is whole, in place; what it says of itself, or None where there is none.
+
+    Raises CheckpointError where there are states and none is whole, or one does not fit the run.
+    """
+    torn = None
     for path in reversed(states(folder)):
-        with suppress(CheckpointError):
+        try:
             about, tensors = read_about(path), read_tensors(path)
+        except CheckpointError as error:
+            torn = torn or error
+            continue
+        try:
             for name, part in parts.items():
                 part.load_state_dict(unflatten(about["extras"][name], tensors))
-            return about
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"'{path}' does not fit the run.toml beside it: {one_line(error)}") from None
+        return about
+    if torn:
+        raise torn
     return None
 
 

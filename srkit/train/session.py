@@ -61,7 +61,7 @@ class Outcome:
 def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
     """The folder of a new run: `out`, which must not hold one, or the first free `runs/<model>_x<scale>`."""
     if out is not None:
-        if (out / "run.toml").exists():
+        if (out / "run.toml").exists() or checkpoint.states(out):
             raise UsageError(f"'{out}' already holds a run; go on with it by --resume {out}, or name another --out")
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out '{out}' is a file; name a folder")

@@ -49,6 +49,12 @@ def test_the_newest_whole_state_is_taken_and_two_are_kept(tmp_path):
     assert about["step"] == 2
     assert net[0].bias[0] == 2
     assert checkpoint.load_state(tmp_path / "empty", {"net": net}) is None
+    with pytest.raises(CheckpointError, match="does not fit the run.toml beside it"):
+        checkpoint.load_state(tmp_path, {"net": small(out=5)})
+    for path in checkpoint.states(tmp_path):
+        path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        checkpoint.load_state(tmp_path, {"net": net})
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
