@@ -171,6 +171,8 @@ def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any
     choice = registry.choose(kind, part.name, part.options)
     try:
         return choice.build(*supplied)
+    except SrkitError:
+        raise
     except Exception as error:
         raise PluginError(f"{kind} '{choice.entry.qualified}' cannot be built: {one_line(error)}") from error
 
