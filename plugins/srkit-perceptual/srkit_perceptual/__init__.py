@@ -1,0 +1,34 @@
+"""srkit-perceptual: losses beyond L1 and L2. This file is its table of contents and imports no torch."""
+
+from srkit import Loss, hookimpl, lazy
+
+
+@hookimpl
+def srkit_losses():
+    return [
+        Loss(
+            name="charbonnier",
+            build=lazy("srkit_perceptual.pixel:Charbonnier"),
+            summary="sqrt(difference^2 + eps^2): L1 with a smooth bottom (Lai et al. 2017)",
+        ),
+        Loss(
+            name="fft",
+            build=lazy("srkit_perceptual.pixel:fft_loss"),
+            summary="L1 between the Fourier transforms (Cho et al. 2021)",
+        ),
+        Loss(
+            name="ssim",
+            build=lazy("srkit_perceptual.pixel:ssim_loss"),
+            summary="1 - SSIM, by the window of srkit's metric",
+        ),
+        Loss(
+            name="perceptual",
+            build=lazy("srkit_perceptual.perceptual:Perceptual"),
+            summary="Distance between the features of a frozen timm backbone, VGG19 when not said",
+        ),
+        Loss(
+            name="gan",
+            build=lazy("srkit_perceptual.gan:Gan"),
+            summary="Adversarial: a discriminator that trains itself beside the model",
+        ),
+    ]
