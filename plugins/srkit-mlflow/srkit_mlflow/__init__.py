@@ -1,0 +1,15 @@
+"""srkit-mlflow: the tracker `mlflow`. This file imports neither torch nor mlflow."""
+
+from srkit import Tracker, hookimpl, lazy
+
+
+@hookimpl
+def srkit_trackers():
+    return [
+        Tracker(
+            name="mlflow",
+            build=lazy("srkit_mlflow.tracker:MLflow"),
+            summary="An MLflow run, in mlflow.db beside the run's folder or on a tracking server",
+            licence="MIT",
+        )
+    ]
