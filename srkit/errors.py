@@ -16,6 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+LISTED = 24  # names, where none is near
+
+
 class SrkitError(Exception):
     """Base of every deliberate error: one line that names the thing, then the next move."""
 
@@ -61,7 +64,8 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.55)
     if near:
         return f"; did you mean '{lowered[near[0]]}'?"
-    return f"; there is {', '.join(candidates)}" if candidates else ""
+    few = ", ".join(candidates[:LISTED]) + (" ..." if len(candidates) > LISTED else "")
+    return f"; there is {few}" if candidates else ""
 
 
 def missing_path(path: Path, what: str = "file or folder") -> UnknownName:

@@ -1,6 +1,7 @@
 """From a word, a model's name or a checkpoint, to a network with trained weights."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,8 +62,15 @@ def build_net(model: Choice, scales: Sequence[int], device: torch.device | str =
     except SrkitError:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise SrkitError(f"out of memory building '{model.label}' with {model.options}") from None
         raise PluginError(f"model '{model.entry.qualified}' cannot be built: {one_line(error)}") from error
     return net.to(device)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Is that what it says? On a CPU torch has no type of error for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def check_scales(model: Choice, scales: Sequence[int]) -> None:
@@ -94,7 +102,7 @@ def load_model(registry: Registry, word: str, scale: int | None, device: torch.d
         if weights.scale == wanted and weights.preset in ("", model.preset):
             return load_registered(model, weights, device)
     if model.component.from_file is not None:
-        raise NoWeights(f"'{model.label}' reads weight files: name one with --model FILE")
+        raise NoWeights(f"'{model.label}' has no weights of its own; name a weight file: --model FILE")
     for path, about in trained_runs():
         if matches(about, model, word) and wanted in about["scales"]:
             return load_checkpoint(registry, path, wanted, device)
@@ -198,4 +206,6 @@ def matches(about: dict[str, Any], model: Choice, word: str) -> bool:
     """Is this checkpoint of the model asked for? A model's own name means it with any options, a preset exactly."""
     if about["model"]["name"] != model.entry.qualified:
         return False
-    return word.rpartition(":")[2] == model.component.name or about["model"]["options"] == model.options
+    return word.rpartition(":")[2] == model.component.name or about["model"]["options"] == json.loads(
+        json.dumps(model.options)
+    )

@@ -1,13 +1,14 @@
 """Run: everything that decides the outcome of a training, as one frozen value; TOML in, TOML out."""
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Lt, MinLen
 
 from srkit.errors import OptionError, UnknownName, UsageError, did_you_mean, missing_path
 from srkit.options import Option, check
@@ -16,6 +17,8 @@ from srkit.plugins import Registry
 __all__ = ["Part", "Run", "merge", "parse_assignment", "read_run_file"]
 
 Positive = Annotated[int, Gt(0)]
+Rate = Annotated[float, Ge(0), Lt(1)]
+Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class Part:
     options: Mapping[str, Any] = field(default_factory=dict)
     root: str = ""
     split: str = ""
-    weight: float = 1.0
+    weight: Finite = 1.0
 
     def table(self) -> dict[str, Any]:
         """As it stands in a run file: what is default is left out."""
@@ -45,14 +48,16 @@ LISTS = ("loss", "augmentation", "tracker")
 class Run:
     """The defaults are the EDSR paper's training of its baseline, on the photographs that ship with srkit."""
 
-    scale: Annotated[int | list[int], "upsampling factor, or a list for a multi-scale model"] = 2
+    scale: Annotated[
+        Positive | Annotated[list[Positive], MinLen(1)], "upsampling factor, or a list for a multi-scale model"
+    ] = 2
     steps: Annotated[int, Gt(0), "optimizer steps in all"] = 300_000
     batch: Annotated[int, Gt(0), "patches per step"] = 16
     patch: Annotated[int, Gt(0), "side of an LR patch in pixels; HR patches are scale times that"] = 48
-    lr: Annotated[float, Gt(0), "Adam's learning rate at step 0"] = 1e-4
+    lr: Annotated[float, Gt(0), Lt(math.inf), "Adam's learning rate at step 0"] = 1e-4
     halve_every: Annotated[int, Gt(0), "steps after which the learning rate is halved, again and again"] = 200_000
-    betas: Annotated[tuple[float, float], "Adam's decay rates"] = (0.9, 0.999)
-    eps: Annotated[float, Gt(0), "Adam's epsilon"] = 1e-8
+    betas: Annotated[tuple[Rate, Rate], "Adam's decay rates"] = (0.9, 0.999)
+    eps: Annotated[float, Gt(0), Lt(math.inf), "Adam's epsilon"] = 1e-8
     seed: Annotated[int, Ge(0), Lt(2**32), "decides the initial weights, the patches and the augmentation"] = 0
     validate_every: Annotated[int, Gt(0), "steps between validations, which pick the best checkpoint"] = 1000
     channels_last: Annotated[bool, "memory format of the network; faster, and tiles bit-exactly on a CPU"] = True
@@ -139,7 +144,7 @@ def part_of(key: str, value: Any) -> Part:
     options = {k: v for k, v in value.items() if k != "name" and k not in own}
     if key in ("data", "validation"):
         own.setdefault("split", "train" if key == "data" else "valid")
-    hints = get_type_hints(Part)
+    hints = get_type_hints(Part, include_extras=True)
     declared = {k: Option(k, hints[k], getattr(Part, k)) for k in OWN_KEYS[key]}
     name = value.get("name", defaults.get(key))
     if not isinstance(name, str):
@@ -151,7 +156,7 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
     """A run file as plain tables. Raises UnknownName where there is none, UsageError where it is no TOML."""
     path = Path(path)
     if not path.is_file():
-        raise missing_path(path, "run file")
+        raise UsageError(f"'{path}' is a folder, not a run file") if path.is_dir() else missing_path(path, "run file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

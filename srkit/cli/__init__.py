@@ -45,7 +45,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code: 0, 1 for a failure, 2 for wrong use, 130 for an interruption."""
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="srkit")
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if code == 130:
+            return fail("interrupted", code)
         return code if isinstance(code, int) else 0
     except SrkitError as error:
         return fail(one_line(error), error.exit_code)
@@ -56,6 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return fail(f"cannot go on: {one_line(error)}", 1)
     except Exception as error:
         if os.environ.get("SRKIT_DEBUG") == "1":
             raise
@@ -77,7 +82,10 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
         return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
     if match := re.match(r"No such command '(.+?)'", text):
         return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins'])}"
-    return f"{command}{text[:1].lower()}{text[1:].rstrip('.')}"
+    named = re.search(r"'(-[\w-]+)'", text)
+    given = list(arguments)[list(arguments).index(named[1]) + 1 :][:1] if named and named[1] in arguments else []
+    got = f", not '{given[0]}'" if given and "should be" in text else ""
+    return f"{command}{text[:1].lower()}{text[1:].rstrip('.')}{got}"
 
 
 def main() -> None:

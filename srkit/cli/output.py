@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,13 @@ def load() -> Registry:
 
 
 def say(text: str) -> None:
-    print(f"srkit: {text}", file=sys.stderr, flush=True)
+    tell(f"srkit: {text}")
+
+
+def tell(line: str) -> None:
+    """A line on stderr; nobody listening any more is no reason to stop working."""
+    with suppress(BrokenPipeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def table(
@@ -46,7 +53,7 @@ def table(
         made.add_row(*map(Text, row), end_section=i in sections)
     with console.capture() as capture:
         console.print(made)
-    print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
+    print("\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip()))
 
 
 def seconds_of(text: str | None) -> float | None:
@@ -132,4 +139,4 @@ class Progress:
         now = time.monotonic()
         if now - self.begun >= QUIET_SECONDS and now - self.shown >= PLAIN_SECONDS:
             self.shown = now
-            print(f"{self.what}  {line}", file=sys.stderr, flush=True)
+            tell(f"{self.what}  {line}")

@@ -185,7 +185,7 @@ def everything_called(registry: Registry, name: str) -> list[Entry]:
         if bare in names(entry.component) and package in ("", entry.package)
     ]  # fmt: skip
     if not found:
-        known = [n for e in registry.entries for n in (*names(e.component), e.qualified)]
+        known = [n for e in registry.entries for n in ((e.qualified,) if package else names(e.component))]
         raise UnknownName(f"nothing is called '{name}'{did_you_mean(name, known)}; 'srkit plugins' lists all")
     return found
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
 
 import torch
 from safetensors.torch import load, save
@@ -227,18 +226,21 @@ def receptive_field(choice: Choice) -> None:
         count = sum(p.numel() for p in net.parameters())
         if count > LARGE:
             raise Note(f"not measured: {count:,} parameters; use a small preset")
-        centre = declared + 8
-        side = 2 * centre + 1
+        multiple = choice.component.size_multiple
+        centre = (declared + 8) // multiple * multiple + multiple
+        side = 2 * centre + 2 * multiple
         reach = 0
-        for y, x in product(range(scale), repeat=2) if scale == 2 else ((k, k) for k in range(scale)):
+        # every place on the grid of windows and of sub-pixels, along the diagonal
+        for k in range(scale * choice.component.size_multiple):
             lr = torch.rand(
                 1, 3, side, side, dtype=torch.double, generator=torch.Generator().manual_seed(3)
             ).requires_grad_()
             sr = call(choice, net, scale)(lr)
             if not sr.requires_grad:
                 raise Note("it has no gradient to measure by")
-            (gradient,) = torch.autograd.grad(sr[..., centre * scale + y, centre * scale + x].sum(), lr)
-            reach = max(reach, int((gradient.abs().sum((0, 1)).nonzero() - centre).abs().max()))
+            (gradient,) = torch.autograd.grad(sr[..., centre * scale + k, centre * scale + k].sum(), lr)
+            seen = gradient.abs().sum((0, 1)).nonzero() - (centre + k // scale)
+            reach = max(reach, int(seen.abs().max()))
         if reach > declared:
             raise Fault(
                 f"at x{scale} it sees {reach} pixels or more to each side and declares {declared}",
@@ -255,7 +257,7 @@ def tiles(choice: Choice, scale: int) -> None:
     net = built(choice, scale)
     if sum(p.numel() for p in net.parameters()) > LARGE:
         raise Note("not tried: a large network; use a small preset")
-    lr = picture(1, 3, 2 * field + 45, 2 * field + 33)
+    lr = picture(1, 3, field + 45, field + 61)
     whole = make_upscaler(net, choice, scale, tile=0)(lr)
     tiled = make_upscaler(net, choice, scale, tile=32)(lr)
     near(

@@ -42,6 +42,8 @@ def read_about(path: Path) -> dict[str, Any]:
         "A plugin may know it (srkit-spandrel knows many), and it can start a training with --init-from"
     )
     try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise CheckpointError(f"'{path}' is empty")
         if path.is_file() and path.suffix != ".safetensors":
             raise stranger
         with safe_open(path, "pt") as file:

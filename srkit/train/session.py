@@ -17,7 +17,7 @@ from srkit.errors import PluginError, SrkitError, UsageError, one_line
 from srkit.evaluate.protocol import DEFAULT, protocol_named
 from srkit.evaluate.score import mean, score_image
 from srkit.images import write_atomically
-from srkit.load import build_net, check_scales, checkpoint_in, parameter_count
+from srkit.load import build_net, check_scales, checkpoint_in, out_of_memory, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.run import Part, Run, read_run_file
 from srkit.train import checkpoint
@@ -146,10 +146,15 @@ def run_training(
             forward, criterion, optimizer, samplers, augment, halving(run.lr, run.halve_every), run.seed,
             range(start, run.steps), keeper.after,
         )  # fmt: skip
-    except torch.OutOfMemoryError:
-        raise UsageError(
-            f"out of memory with batch={run.batch} and patch={run.patch}; try --set batch={max(1, run.batch // 2)}"
-        ) from None
+    except Exception as error:
+        if not checkpoint.states(folder):  # nothing to resume: the folder is as free as it was
+            (folder / "run.toml").unlink(missing_ok=True)
+        if out_of_memory(error):
+            half = max(1, run.batch // 2)
+            raise SrkitError(
+                f"out of memory with batch={run.batch}, patch={run.patch}; try --set batch={half}"
+            ) from None
+        raise
     finally:
         keeper.close()
     return Outcome(keeper.step, keeper.reason, keeper.best)
@@ -234,7 +239,6 @@ class Keeper:
         if step % self.run.validate_every == 0 or (ending and self.reason != "stopped"):
             self.validate()
         if ending or now - self.saved >= self.limits.save_seconds:
-            self.finite(loss)
             self.save()
             self.saved = time.monotonic()
         return ending
@@ -243,11 +247,18 @@ class Keeper:
         """The loss as a number; SrkitError where it is none, so that no such weights are ever saved."""
         value = float(loss)
         if not math.isfinite(value):
-            raise SrkitError(
-                f"the loss is {value} near step {self.step:,}; '{self.folder}' keeps the last good state. "
-                f"Try a lower learning rate (--set lr={self.schedule(self.step) / 10:g})"
-            )
+            raise self.exploded(f"the loss is {value}")
         return value
+
+    def exploded(self, what: str) -> SrkitError:
+        kept = f"; '{self.folder}' keeps the last good state" if checkpoint.states(self.folder) else ""
+        lower = f"--set lr={self.schedule(self.step) / 10:g}"
+        return SrkitError(f"{what} near step {self.step:,}{kept}. Try a lower learning rate ({lower})")
+
+    def check_weights(self) -> None:
+        """Raises SrkitError for weights that are no numbers: they are neither scored nor saved."""
+        if not all(bool(p.isfinite().all()) for p in self.net.parameters()):
+            raise self.exploded("the weights are not finite")
 
     def log(self, values: Mapping[str, float]) -> None:
         for tracker in self.trackers:
@@ -255,6 +266,7 @@ class Keeper:
 
     def validate(self) -> None:
         """Score the validation pictures at every scale; write `best` when the mean PSNR is a new best."""
+        self.check_weights()
         protocol = protocol_named(DEFAULT)
         found = []
         pictures: dict[str, np.ndarray] = {}
@@ -277,6 +289,7 @@ class Keeper:
 
     def save(self) -> None:
         """The training state first, since it is what a resume needs; then the weights to use."""
+        self.check_weights()
         checkpoint.save_state(self.folder, self.step, {"best": self.best, "run": self.run.to_dict()}, self.parts)
         self.save_weights("last.safetensors", self.psnr)
 

@@ -239,3 +239,22 @@ def test_a_loss_that_explodes_stops_with_a_word_and_saves_nothing_bad(run_srkit,
     assert "the loss is" in err
     assert "Try a lower learning rate (--set lr=" in err
     assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("lr=inf", "lr = inf: input should be less than inf"),
+        ("betas=[nan,0.9]", "betas = [nan, 0.9]"),
+        ("scale=[]", "scale = []"),
+        ('loss=[{name="l1",weight=nan}]', "weight = nan"),
+        ("batch=100000000000", "out of memory with batch=100000000000"),
+        ("model.n_feats=1000000000", "out of memory building 'edsr'"),
+    ],
+)
+def test_values_that_cannot_be_are_told_and_leave_nothing(run_srkit, tmp_path, assignment, words):
+    code, _, err = run_srkit("train", *SMALL, "--set", assignment, "--steps", "1", "--out", "run")
+    assert code in (1, 2)
+    assert words in err
+    assert err.strip().splitlines()[-1].startswith("srkit: ")
+    assert not (tmp_path / "run" / "run.toml").exists()
