@@ -15,7 +15,6 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-
 LISTED = 24  # names, where none is near
 
 

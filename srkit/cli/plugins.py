@@ -132,8 +132,9 @@ def check(
                 print(f"         -> {f.advice}")
     if faults:
         raise SrkitError(f"{faults} fault{'s' if faults > 1 else ''} found")
+    notes = sum(f.outcome == "note" for findings in found.values() for f in findings)
     if not as_json:
-        print("it keeps the contract")
+        print("it keeps the contract" + (f", as far as it was checked ({notes} not made)" if notes else ""))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -17,7 +17,6 @@ from srkit.errors import SrkitError
 from srkit.plugins import Entry, Registry
 from srkit.testing.kit import Check, Fault, Note
 
-
 METRIC_SIZE = (192, 176)  # pixels; multi-scale metrics halve four times and still want a window
 
 
@@ -169,7 +168,7 @@ def metric_range(metric: Any, entry: Entry) -> None:
 def metric_symmetry(metric: Any, entry: Entry) -> None:
     if not entry.component.needs_reference:
         raise Note("it has no reference")
-    hr, other = 255 * smoothMETRIC_SIZE, 255 * smooth(*METRIC_SIZE, seed=1)
+    hr, other = 255 * smooth(*METRIC_SIZE), 255 * smooth(*METRIC_SIZE, seed=1)
     one, two = metric(hr, other), metric(other, hr)
     if not math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9):
         raise Note(f"it is not symmetric ({one:.5g} and {two:.5g}): mind which image is the reference")
