@@ -66,7 +66,7 @@ class Weights:
     """A trained weight file of a model, as data.
 
     `resource` is `package:path/in/package`, a file shipped in a plugin's wheel.
-    `claims` are published scores, `{"set5 y psnr": 37.99}`, shown beside measured ones.
+    `claims` are published scores, `{"set5 y psnr": 37.99}`, shown by `srkit plugins NAME`.
     """
 
     scale: int

@@ -108,16 +108,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, run_srkit):
         time.sleep(1.5)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)
     threading.Thread(target=press).start()
     code, out, err = run_srkit("train", *SMALL, "--out", "run")
     assert code == 130
     assert "stopping after this step" in err
+    assert err.endswith("srkit: interrupted\n")
     assert "go on:    srkit train --resume run" in out
     (state,) = (tmp_path / "run").glob("state-*")
     done = int(state.stem.split("-")[1])
     assert done > 0
     assert (tmp_path / "run" / "last.safetensors").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     code, out, err = run_srkit("train", "--resume", "run", "--steps", done + 2)
     assert code == 0
     assert f"resumed at step {done:,}" in err

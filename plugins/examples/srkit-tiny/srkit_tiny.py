@@ -6,16 +6,16 @@ from srkit import Model, hookimpl
 
 
 def tiny(scale: int, *, width: Annotated[int, "channels of the hidden layer"] = 32):
-    """RGB B,3,H,W in [0, 1] -> B,3,scale*H,scale*W. What stands after the * is for the user to set."""
-    from torch import nn  # here rather than above, so that listing plugins does not import torch
+    """RGB B,3,H,W in [0, 1] -> B,3,scale*H,scale*W. After the *: what users may set."""
+    from torch import nn  # here, not above: listing plugins then imports no torch
 
     hidden = nn.Sequential(nn.Conv2d(3, width, 5, padding=2), nn.ReLU())
-    return nn.Sequential(hidden, nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+    upsample = nn.Sequential(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+    return nn.Sequential(hidden, upsample)
 
 
 @hookimpl
 def srkit_models():
     presets = {"tiny-wide": {"width": 64}}
-    return [
-        Model(name="tiny", build=tiny, presets=presets, receptive_field=3, summary="Two convolutions and a shuffle"),
-    ]
+    summary = "Two convolutions and a shuffle"
+    return [Model(name="tiny", build=tiny, presets=presets, receptive_field=3, summary=summary)]
