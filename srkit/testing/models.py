@@ -14,6 +14,7 @@ from srkit.upscale.wrap import make_upscaler
 
 SIZES = ((1, 1), (3, 5), (17, 13), (24, 32))
 LARGE = 5_000_000  # parameters from which the costly checks are left to the smaller presets
+WORK = 3e10  # parameters times pixels, beyond which measuring by gradient takes minutes
 
 
 def checks(registry: Registry, entry: Entry) -> Iterator[Check]:
@@ -223,12 +224,12 @@ def receptive_field(choice: Choice) -> None:
     for scale in choice.component.scales:
         declared = declared_field(choice, scale)
         net = built(choice, scale).double()
-        count = sum(p.numel() for p in net.parameters())
-        if count > LARGE:
-            raise Note(f"not measured: {count:,} parameters; use a small preset")
         multiple = choice.component.size_multiple
         centre = (declared + 8) // multiple * multiple + multiple
         side = 2 * centre + 2 * multiple
+        count = sum(p.numel() for p in net.parameters())
+        if count * side**2 * multiple > WORK:
+            raise Note(f"not measured: {count:,} parameters that see {declared} pixels; check a smaller preset")
         reach = 0
         # every place on the grid of windows and of sub-pixels, along the diagonal
         for k in range(scale * choice.component.size_multiple):
