@@ -3,13 +3,14 @@
 import math
 import signal
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from srkit.cli import output
-from srkit.errors import UnknownName, UsageError, missing_path
+from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path
 from srkit.plugins import Registry
 
 
@@ -88,8 +89,8 @@ def train(
     )
     print(f"{outcome.steps:,} of {todo.steps:,} steps done{best}")
     if outcome.reason != "finished":
-        print(f"go on:    srkit train --resume {folder}")
-    print(f"score:    srkit bench {folder}\nuse:      srkit upscale PHOTO --model {folder}")
+        print(f"go on:    srkit train --resume {quote(str(folder))}")
+    print(f"score:    srkit bench {quote(str(folder))}\nuse:      srkit upscale PHOTO --model {quote(str(folder))}")
     if outcome.reason == "stopped":
         raise typer.Exit(130)
 
@@ -103,9 +104,9 @@ def data_table(registry: Registry, word: str) -> dict[str, Any]:
     except UnknownName:
         if "/" in word or "\\" in word or "." in word:
             raise missing_path(Path(word), "folder") from None
-        raise UnknownName(
-            f"--data '{word}' is neither a folder nor a dataset; 'srkit plugins' lists the datasets"
-        ) from None
+        folders = [path.name for path in Path().iterdir() if path.is_dir()]
+        near = did_you_mean(word, [*folders, *(entry.component.name for entry in registry.of("dataset"))])
+        raise UnknownName(f"--data '{word}' is neither a folder nor a dataset{near}") from None
     return {"name": word}
 
 

@@ -46,7 +46,7 @@ WRONG = {
     "no assignment": ("train --set lr", "--set wants key=value"),
     "loss": ("train --set loss=l3", "no loss called 'l3'"),
     "augmentation": ("train --set augmentation=dihedrl", "did you mean 'dihedral'?"),
-    "data": ("train --data sampels", "'sampels' is neither a folder nor a dataset"),
+    "data": ("train --data sampels", "'sampels' is neither a folder nor a dataset; did you mean 'samples'?"),
     "data folder": ("train --data ./fotos", "no folder 'fotos'; did you mean"),
     "run file": ("train --run runn.toml", "no run file 'runn.toml'; did you mean"),
     "resume": ("train --resume photos", "no run to resume in 'photos'"),
