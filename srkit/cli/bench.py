@@ -50,20 +50,20 @@ def bench(
     wanted_scales = [scale_of(word) for word in words(scales)] or list(DEFAULT_SCALES)
 
     from srkit.evaluate.protocol import protocol_named
+    from srkit.load import is_path, pick_device
 
     chosen_protocol = protocol_named(protocol)
     measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
     given = list(checkpoints or [])
     wanted_models = words(models) or [name for entry in registry.of("model") for name in names(entry.component)]
     for word in words(models):
-        if not looks_like_path(word):
+        if not is_path(word):
             registry.find("model", word)
     chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
 
     from srkit.data.pairs import open_dataset
     from srkit.evaluate.report import Row, to_csv, to_json, to_table
     from srkit.evaluate.score import score_set
-    from srkit.load import pick_device
 
     place = pick_device(device)
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
@@ -96,12 +96,6 @@ def scale_of(word: str) -> int:
     if not word.removeprefix("x").isdecimal() or int(word.removeprefix("x")) < 1:
         raise UsageError(f"'{word}' is no scale; write --scales 2,3,4")
     return int(word.removeprefix("x"))
-
-
-def looks_like_path(word: str) -> bool:
-    from srkit.load import is_path
-
-    return is_path(word)
 
 
 def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Choice, Path | None]:

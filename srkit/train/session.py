@@ -211,7 +211,7 @@ class Keeper:
         self.best: tuple[float, int] | None = None
         self.psnr: float | None = None
         self.loss = math.nan
-        self.step = 0
+        self.step = self.validated = 0  # steps done; and at the last validation
         self.reason = "finished"
         self.loss_sum: Tensor | float = 0.0
         self.loss_count = 0
@@ -277,7 +277,7 @@ class Keeper:
                 result = score_image(upscaler, lr, hr, scale, self.metrics, protocol, self.device, name)
                 found.append(result.scores[VALIDATION_METRIC])
                 pictures.setdefault(f"{name}_x{scale}", result.sr)
-        self.psnr = mean(found)
+        self.psnr, self.validated = mean(found), self.step
         self.log({f"psnr_{DEFAULT}": self.psnr})
         first = next(iter(pictures))
         for tracker in self.trackers:
@@ -291,7 +291,8 @@ class Keeper:
         """The training state first, since it is what a resume needs; then the weights to use."""
         self.check_weights()
         checkpoint.save_state(self.folder, self.step, {"best": self.best, "run": self.run.to_dict()}, self.parts)
-        self.save_weights("last.safetensors", self.psnr)
+        # A score belongs to the weights it was measured on: later weights carry none.
+        self.save_weights("last.safetensors", self.psnr if self.validated == self.step else None)
 
     def save_weights(self, name: str, psnr: float | None) -> None:
         entry = self.model.entry

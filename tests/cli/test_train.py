@@ -119,6 +119,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, run_srkit):
     done = int(state.stem.split("-")[1])
     assert done > 0
     assert (tmp_path / "run" / "last.safetensors").exists()
+    assert read_about(tmp_path / "run" / "last.safetensors")["scores"] == {}, "these weights were not scored"
     assert signal.getsignal(signal.SIGINT) is before
     code, out, err = run_srkit("train", "--resume", "run", "--steps", done + 2)
     assert code == 0
