@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from srkit.components import (
+    Archive,
     Augmentation,
     Batch,
     Dataset,
@@ -21,7 +22,9 @@ from srkit.components import (
 )
 from srkit.errors import (
     CheckpointError,
+    ChecksumError,
     DataError,
+    FetchError,
     ImageError,
     NoWeights,
     OptionError,
@@ -36,17 +39,21 @@ from srkit.imresize import imresize, imresize_torch
 from srkit.plugins import Registry, load_plugins
 
 if TYPE_CHECKING:
+    from srkit.data.archives import data_folder
     from srkit.images import image_size, list_images, read_rgb
     from srkit.run import Run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Archive",
     "Augmentation",
     "Batch",
     "CheckpointError",
+    "ChecksumError",
     "DataError",
     "Dataset",
+    "FetchError",
     "ImageError",
     "Loss",
     "Metric",
@@ -63,6 +70,7 @@ __all__ = [
     "UsageError",
     "Weights",
     "Wrapper",
+    "data_folder",
     "hookimpl",
     "image_size",
     "imresize",
@@ -76,6 +84,7 @@ __all__ = [
 
 _WHERE = {
     "Run": "run",
+    "data_folder": "data.archives",
     "image_size": "images",
     "list_images": "images",
     "read_rgb": "images",

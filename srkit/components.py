@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "KINDS", "Augmentation", "Batch", "Component", "Dataset", "Lazy", "Loss", "Metric", "Model",
+    "KINDS", "Archive", "Augmentation", "Batch", "Component", "Dataset", "Lazy", "Loss", "Metric", "Model",
     "Pair", "PairSequence", "Tracker", "Weights", "Wrapper", "lazy",
 ]  # fmt: skip
 
@@ -121,6 +121,47 @@ class Loss(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Archive:
+    """A published zip or tar file of a dataset, as data: `srkit data fetch NAME` downloads and unpacks it.
+
+    Only pictures below `folders` are unpacked, each to the path it has in the archive, below `root/into`;
+    root is the user's `--root`, else `srkit.data_folder()`.
+
+    Attributes:
+        url: http or https. Empty where it must be asked for at the dataset's `page`: the user is then told
+            which folders to fill.
+        folders: the folders in the archive that hold pictures, and the least number of them in each, 0 if
+            that is not known: `{"DIV2K_train_HR": 800}`. By them srkit sees what is there already.
+        into: the dataset's own folder, where the archive does not bring it.
+        scale: fetched only where the user asks for this scale. None: always (HR).
+        track: the degradation its LR is made by, the user's `--track`. Empty: for every track.
+        size: in bytes; 0 if not known.
+        sha256: as hexadecimal; empty if none is published, then that of the first fetch is kept and compared.
+    """
+
+    url: str
+    folders: Mapping[str, int]
+    into: str = ""
+    scale: int | None = None
+    track: str = ""
+    size: int = 0
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.url and not re.fullmatch(r"https?://[^/]+/(.*/)?[^/?#]+", self.url):
+            raise ValueError(f"an archive's url is http(s) and ends in a file's name, not {self.url!r}")
+        if not self.folders or any(re.search(r"^/|\\|:|(^|/)\.\.?(/|$)", name) for name in (*self.folders, self.into)):
+            raise ValueError(f"an archive's folders are relative paths with '/', not {[*self.folders, self.into]}")
+        if not re.fullmatch(r"([0-9a-f]{64})?", self.sha256):
+            raise ValueError(f"sha256 is 64 hexadecimal digits, not {self.sha256!r}")
+
+    @property
+    def file(self) -> str:
+        """The archive's own name."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset(Component):
     """`build(root, split, scale, *, ...)` gives a sequence of `Pair`, each read when asked for.
 
@@ -130,9 +171,14 @@ class Dataset(Component):
 
     Attributes:
         benchmark: a published test set, scored by `srkit bench` when it is found.
+        archives: the files it is published as, for `srkit data fetch`. Where the user names no root, a
+            build then looks in `srkit.data_folder()`, which is where they are put.
+        page: where it is described, and asked for if it is not free to download.
     """
 
     benchmark: bool = False
+    archives: Sequence[Archive] = ()
+    page: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +202,13 @@ class Augmentation(Component):
     """`build(*, ...)` gives a `torch.nn.Module`: `Batch` to `Batch`, on the device the batch is on.
 
     Randomness comes from torch's global generator, which the trainer seeds before every step.
+
+    Attributes:
+        per_rank: dear work that is not repeated on every rank of a distributed training: each rank then
+            draws for its own part of the batch only.
     """
+
+    per_rank: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ SrkitError                 exit code 1: something failed
 ├── ImageError             a picture cannot be read or written
 ├── DataError              a dataset is not what it should be
 ├── CheckpointError        a weight file is not what it should be
+├── FetchError             a file cannot be downloaded
+│   └── ChecksumError      another file came than the one that was published
 └── NoWeights              a network has no trained weights, and random ones are never used
 """
 
@@ -49,6 +51,14 @@ class DataError(SrkitError):
 
 
 class CheckpointError(SrkitError):
+    pass
+
+
+class FetchError(SrkitError):
+    pass
+
+
+class ChecksumError(FetchError):
     pass
 
 

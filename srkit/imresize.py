@@ -16,6 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+AT_ONCE = 2**22  # values of a uint8 batch that are computed together, in float64
+
 __all__ = ["imresize", "imresize_torch"]
 
 
@@ -107,7 +109,7 @@ def imresize_torch(
     """
     import torch
 
-    if batch.dtype == torch.uint8 and len(planes := batch.flatten(0, -3)) > 1:
+    if batch.dtype == torch.uint8 and batch.numel() > AT_ONCE and len(planes := batch.flatten(0, -3)) > 1:
         # float64 takes eight times the memory of the pixels: one plane at a time
         done = [imresize_torch(plane[None], scale, size=size, method=method) for plane in planes]
         return torch.cat(done).unflatten(0, batch.shape[:-2])

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
@@ -40,7 +40,7 @@ class Part:
 
 #: the keys of a part that are not its component's options, for each section
 OWN_KEYS = {"model": (), "data": ("root", "split"), "validation": ("root", "split"), "loss": ("weight",),
-            "augmentation": (), "tracker": ()}  # fmt: skip
+            "augmentation": (), "optimizer": (), "schedule": (), "tracker": ()}  # fmt: skip
 LISTS = ("loss", "augmentation", "tracker")
 
 
@@ -54,10 +54,18 @@ class Run:
     steps: Annotated[int, Gt(0), "optimizer steps in all"] = 300_000
     batch: Annotated[int, Gt(0), "patches per step"] = 16
     patch: Annotated[int, Gt(0), "side of an LR patch in pixels; HR patches are scale times that"] = 48
-    lr: Annotated[float, Gt(0), Lt(math.inf), "Adam's learning rate at step 0"] = 1e-4
-    halve_every: Annotated[int, Gt(0), "steps after which the learning rate is halved, again and again"] = 200_000
-    betas: Annotated[tuple[Rate, Rate], "Adam's decay rates"] = (0.9, 0.999)
-    eps: Annotated[float, Gt(0), Lt(math.inf), "Adam's epsilon"] = 1e-8
+    lr: Annotated[float, Gt(0), Lt(math.inf), "learning rate, before [schedule] changes it"] = 1e-4
+    accumulate: Annotated[int, Gt(0), "parts a batch is computed in, one after another: less memory, same step"] = 1
+    clip: Annotated[float, Ge(0), Lt(math.inf), "bound of the gradients, see clip_by; 0 is none"] = 0.0
+    clip_by: Annotated[Literal["norm", "value", "value/lr"], "what is bounded: the norm of all, or each value"] = "norm"
+    ema: Annotated[Rate, "decay of the moving average of the weights that is scored and kept; 0 is none"] = 0.0
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], "of convolutions in training; bf16 is for GPUs"] = "fp32"
+    compile: Annotated[Literal["off", "on", "graphs"], "torch.compile; graphs: CUDA graphs as well"] = "off"
+    make_lr: Annotated[
+        Literal["store", "device"], "where an LR that is not given is made: once, or from each HR patch anew"
+    ] = "store"
+    skip_above: Annotated[float, Gt(1), "a loss above this many times its running mean is skipped"] = 100.0
+    early_stop: Annotated[int, Ge(0), "validations without a new best after which training ends; 0 is never"] = 0
     seed: Annotated[int, Ge(0), Lt(2**32), "decides the initial weights, the patches and the augmentation"] = 0
     validate_every: Annotated[int, Gt(0), "steps between validations, which pick the best checkpoint"] = 1000
     channels_last: Annotated[bool, "memory format of the network; faster, and tiles bit-exactly on a CPU"] = True
@@ -65,6 +73,8 @@ class Run:
     model: Part = Part(name="edsr-baseline")
     data: Part = Part(name="samples", split="train")
     validation: Part = Part(name="samples", split="valid")
+    optimizer: Part = Part(name="adam")
+    schedule: Part = Part(name="step")
     loss: tuple[Part, ...] = (Part(name="l1"),)
     augmentation: tuple[Part, ...] = (Part(name="dihedral"),)
     tracker: tuple[Part, ...] = ()  # beside jsonl, which is always on
@@ -107,7 +117,14 @@ class Run:
         Raises UnknownName or OptionError for whatever is not installed or does not fit.
         """
         changes: dict[str, Any] = {}
+        from srkit.train.optim import resolved_optimizer, resolved_schedule
+
         for key in OWN_KEYS:
+            if key in ("optimizer", "schedule"):  # timm's, not components
+                part = getattr(self, key)
+                resolve = resolved_optimizer if key == "optimizer" else resolved_schedule
+                changes[key] = replace(part, options=resolve(part.name, part.options))
+                continue
             kind = "dataset" if key in ("data", "validation") else key
             parts = getattr(self, key) if key in LISTS else (getattr(self, key),)
             done = []
@@ -137,7 +154,7 @@ def part_of(key: str, value: Any) -> Part:
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise OptionError(f"{key} = {value!r}: a name or a table with a name is wanted")
-    defaults = {"data": "samples", "validation": "samples", "model": "edsr-baseline"}
+    defaults = {item.name: item.default.name for item in fields(Run) if isinstance(item.default, Part)}
     if "name" not in value and key not in defaults:
         raise OptionError(f"[{key}] has no name")
     own = {k: v for k, v in value.items() if k in OWN_KEYS[key]}

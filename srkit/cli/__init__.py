@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from srkit.cli import bench, doctor, plugins, train, upscale
+from srkit.cli import bench, data, doctor, plugins, train, upscale
 from srkit.errors import SrkitError, did_you_mean, one_line
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(data.app, name="data")
 
 
 @app.callback(invoke_without_command=True)
@@ -68,7 +69,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def fail(text: str, code: int) -> int:
-    print(f"srkit: {text}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")  # set by torchrun
+    print(f"srkit: {'' if rank == '0' else f'rank {rank}: '}{text}", file=sys.stderr)
     return code
 
 
@@ -81,7 +83,7 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
         known = [name for p in context.command.params for name in p.opts] if context else []
         return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
     if match := re.match(r"No such command '(.+?)'", text):
-        return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins'])}"
+        return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins', 'data'])}"
     named = re.search(r"'(-[\w-]+)'", text)
     given = list(arguments)[list(arguments).index(named[1]) + 1 :][:1] if named and named[1] in arguments else []
     got = f", not '{given[0]}'" if given and "should be" in text else ""

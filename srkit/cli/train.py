@@ -37,6 +37,7 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Decides everything random; 0 when not said.")] = None,
+    resident: Annotated[str, typer.Option(help="Keep the pixels on the GPU: auto (where they fit), yes, no.")] = "auto",
     save_every: Annotated[
         str, typer.Option(help="How often the training state is saved, so that a kill loses no more.")
     ] = "60s",
@@ -46,6 +47,8 @@ def train(
 
     registry = output.load()
     max_seconds = output.seconds_of(max_time)
+    if resident not in ("auto", "yes", "no"):
+        raise UsageError(f"--resident is auto, yes or no, not '{resident}'")
     save_seconds = output.seconds_of(save_every) or math.inf
     layers: list[dict[str, Any]] = [
         {"model": model} if model else {},
@@ -60,7 +63,8 @@ def train(
     if resume is not None:
         if any(layers[:2]) or set(layers[2]) - {"steps"} or layers[3:] or run or out:
             raise UsageError(
-                "--resume takes the run as it is; only --steps, --max-time, --device and --save-every go with it"
+                "--resume takes the run as it is; only --steps, --max-time, --device, --resident and --save-every "
+                "go with it"
             )
         if not resume.is_dir():
             raise missing_path(resume, "folder")
@@ -71,28 +75,38 @@ def train(
         wanted = Run.from_dict(values).resolved(registry)
 
     from srkit.load import pick_device
-    from srkit.train.session import Limits, new_folder, reopen, run_training
+    from srkit.train.distributed import joined, own_device
+    from srkit.train.keeper import Limits
+    from srkit.train.session import new_folder, reopen, run_training
 
-    chosen = pick_device(device)
+    chosen = own_device(pick_device(device))
     if resume is not None:
-        folder, todo = resume, reopen(resume, steps)
-    else:
-        folder, todo = new_folder(out, wanted, registry), wanted
-    stop = Stop()
-    with TrainingDisplay(todo.steps, max_seconds, stop) as display:
-        limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)
-        outcome = run_training(todo, registry, folder, chosen, display, limits)
+        wanted = reopen(resume, steps)
+    with joined(chosen) as world:
+        # Chosen by one for all: the next to look would find the folder taken.
+        folder = resume or world.collect(new_folder(out, wanted, registry))[0]
+        stop = Stop()
+        with TrainingDisplay(wanted.steps, max_seconds, stop, quiet=not world.main) as display:
+            limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)
+            outcome = run_training(wanted, registry, folder, chosen, display, limits, world=world, resident=resident)
+        if world.main:
+            report(outcome, wanted, folder)
+    if outcome.reason == "stopped":
+        raise typer.Exit(130)
+
+
+def report(outcome: Any, run: Any, folder: Path) -> None:
+    """What was reached, and the next commands."""
     best = (
-        f"; best PSNR {outcome.best[0]:.2f} dB (protocol y, {todo.validation.name}) at step {outcome.best[1]:,}"
+        f"; best PSNR {outcome.best[0]:.2f} dB (protocol y, {run.validation.name}) at step {outcome.best[1]:,}"
         if outcome.best
         else ""
     )
-    print(f"{outcome.steps:,} of {todo.steps:,} steps done{best}")
-    if outcome.reason != "finished":
+    early = f"; ended early, {run.early_stop} validations without a new best" if outcome.reason == "no better" else ""
+    print(f"{outcome.steps:,} of {run.steps:,} steps done{best}{early}")
+    if outcome.reason in ("time", "stopped"):
         print(f"go on:    srkit train --resume {quote(str(folder))}")
     print(f"score:    srkit bench {quote(str(folder))}\nuse:      srkit upscale PHOTO --model {quote(str(folder))}")
-    if outcome.reason == "stopped":
-        raise typer.Exit(130)
 
 
 def data_table(registry: Registry, word: str) -> dict[str, Any]:
@@ -135,10 +149,10 @@ class Stop:
 
 
 class TrainingDisplay:
-    """A session's words and progress, on stderr; Ctrl-C is listened to while it trains."""
+    """A session's words and progress, on stderr; Ctrl-C is listened to while it trains. quiet: it listens only."""
 
-    def __init__(self, steps: int, seconds: float | None, stop: Stop):
-        self.steps, self.seconds, self.stop = steps, seconds, stop
+    def __init__(self, steps: int, seconds: float | None, stop: Stop, quiet: bool = False):
+        self.steps, self.seconds, self.stop, self.quiet = steps, seconds, stop, quiet
         self.bar: output.Progress | None = None
         self.what = ""
 
@@ -162,19 +176,27 @@ class TrainingDisplay:
         return self.bar
 
     def say(self, text: str) -> None:
+        if self.quiet:
+            return
         self.end_bar()
         output.say(text)
 
     def packing(self, what: str, done: int, total: int) -> None:
+        if self.quiet:
+            return
         self.switch(what, total).at(done)
         if done == total:
             self.end_bar()
 
     def training(self, step: int) -> None:
         self.stop.listen()
+        if self.quiet:
+            return
         self.switch("training", self.steps, self.seconds).begin_at(step)
 
     def progress(self, step: int, loss: float, psnr: float | None) -> None:
+        if self.quiet:
+            return
         bar = self.switch("training", self.steps, self.seconds)
         text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
         if psnr is not None:

@@ -1,9 +1,10 @@
 """The store: every picture of a dataset decoded once, into one packed file that training maps into memory.
 
 Layout of a pack: the pixels of lr 0, hr 0, lr 1, hr 1, ... as raw RGB bytes; then an index as JSON
-(names, and offset, height and width of each picture, in pixels); then the index's length in 8 bytes
-and 8 bytes of magic. A pack appears under its final name only when complete, so two processes that
-build the same one do no harm.
+(names, whether LR is there, and offset, height and width of each picture, in pixels); then the index's
+length in 8 bytes and 8 bytes of magic. A pack appears under its final name only when complete. One
+process builds it while others wait; one that is interrupted leaves what it has decoded, with a
+journal, and the next goes on from there.
 """
 
 import hashlib
@@ -12,29 +13,38 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock
 
 from srkit.data.pairs import aligned, open_dataset
 from srkit.errors import DataError, SrkitError, one_line
 from srkit.plugins import Choice
 
-MAGIC = b"srkpack1"
+MAGIC = b"srkpack2"
+
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Store:
-    """pixels: N,3 uint8, mapped from the pack. lr, hr: for each picture offset, height, width (n,3 int64)."""
+    """pixels: N,3 uint8, mapped from the pack. lr, hr: for each picture offset, height, width (n,3 int64).
+
+    given: the dataset brought its own LR. has_lr: False where only HR was packed; `lr` then has sizes alone.
+    """
 
     path: Path
     names: list[str]
     pixels: np.ndarray
     lr: np.ndarray
     hr: np.ndarray
+    given: bool = False
+    has_lr: bool = True
 
     def __len__(self) -> int:
         return len(self.names)
@@ -53,26 +63,53 @@ def cache_folder() -> Path:
 
 
 def packed(
-    dataset: Choice, root: str, split: str, scale: int, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Store:
+    dataset: Choice, root: str, split: str, scale: int, progress: Progress = lambda done, total: None,
+    *, lr: bool = True,
+) -> Store:  # fmt: skip
     """The pack of (dataset, split, scale), built now if there is none for these very files.
 
-    progress(done, total) is called after each picture. Raises DataError or ImageError naming a bad picture.
+    progress(done, total) is called after each picture. lr: False packs HR alone, for an LR made on the
+    device. Raises DataError or ImageError naming a bad picture, DataError where an LR is given and not wanted.
     """
     pairs = open_dataset(dataset, root, split, scale)
     folder = cache_folder()
-    stem = f"{dataset.component.name}-{split}-x{scale}"
-    path = None
-    if hasattr(pairs, "fingerprint"):
-        about = [MAGIC.decode(), dataset.entry.qualified, dataset.entry.version, dataset.options, split, scale]
+    stem = f"{dataset.component.name}-{split}-x{scale}{'' if lr else '-hr'}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not hasattr(pairs, "fingerprint"):
+            temporary = folder / f".{stem}.{os.getpid()}.tmp"
+            try:
+                content = write_pack(pairs, scale, temporary, progress, lr=lr)
+                return finished(temporary, folder / f"{stem}-{content}.pack")
+            finally:
+                forget(temporary)
+        about = [MAGIC.decode(), dataset.entry.qualified, dataset.entry.version, dataset.options, split, scale, lr]
         path = folder / f"{stem}-{digest_of([*about, pairs.fingerprint()])}.pack"
         with suppress(OSError, ValueError):
             return read_pack(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return read_pack(write_pack(pairs, scale, folder, stem, path, progress))
+        temporary = path.with_name(f".{path.name}.tmp")
+        with FileLock(f"{temporary}.lock"):
+            with suppress(OSError, ValueError):  # whoever held the lock has built it
+                return read_pack(path)
+            write_pack(pairs, scale, temporary, progress, lr=lr)
+            return finished(temporary, path)
     except OSError as error:
         raise DataError(f"cannot pack '{dataset.label}' into '{folder}' (SRKIT_CACHE): {one_line(error)}") from None
+
+
+def finished(temporary: Path, path: Path) -> Store:
+    os.replace(temporary, path)
+    forget(temporary)
+    return read_pack(path)
+
+
+def journal_of(temporary: Path) -> Path:
+    return temporary.with_suffix(".journal")
+
+
+def forget(temporary: Path) -> None:
+    for path in (temporary, journal_of(temporary)):
+        path.unlink(missing_ok=True)
 
 
 def digest_of(about: Any) -> str:
@@ -90,49 +127,81 @@ def read_pack(path: Path) -> Store:
         index = json.loads(file.read(length))
     # Copy-on-write, since torch wants memory that could be written; nothing ever is.
     pixels = np.memmap(path, np.uint8, "c", shape=(end // 3, 3))
-    return Store(path, index["names"], pixels, *(np.array(index[k], dtype=np.int64) for k in ("lr", "hr")))
+    lr, hr = (np.array(index[which], dtype=np.int64).reshape(-1, 3) for which in ("lr", "hr"))
+    return Store(path, index["names"], pixels, lr, hr, index["given"], index["has_lr"])
 
 
-def write_pack(
-    pairs: Any, scale: int, folder: Path, stem: str, path: Path | None, progress: Callable[[int, int], None]
-) -> Path:
-    """Decode `pairs` on all cores, in order, and write them; named by their pixels where `path` is None."""
-    index: dict[str, list[Any]] = {"names": [], "lr": [], "hr": []}
-    offset = 0
-    content = hashlib.sha256()
-    temporary = folder / f".{stem}.{os.getpid()}.tmp"
+def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bool = True) -> str:
+    """Decode `pairs` on all cores, in order, into a pack at `path`; a digest of its pixels.
+
+    What an interrupted writing left there, with its journal, is kept and gone on from.
+    """
     workers = os.cpu_count() or 1
-    try:
-        with open(temporary, "wb") as file, ThreadPoolExecutor(workers) as pool:
-            numbers = iter(range(len(pairs)))
+    content = hashlib.sha256()
+    with open(path, "a+b") as file, open(journal_of(path), "a+", encoding="utf-8") as journal:
+        entries, end = whole_entries(file, journal)
+        file.truncate(end * 3)
+        journal.truncate(0)
+        journal.writelines(json.dumps(entry) + "\n" for entry in entries)
+        with ThreadPoolExecutor(workers) as pool:
+            numbers = iter(range(len(entries), len(pairs)))
             # A window of a few pictures per core: neither the whole dataset in memory nor an idle core.
-            waiting = [pool.submit(load, pairs, i, scale) for i in islice(numbers, 3 * workers)]
-            while waiting:
-                name, *images = waiting.pop(0).result()
-                waiting.extend(pool.submit(load, pairs, i, scale) for i in islice(numbers, 1))
-                index["names"].append(name)
-                for which, image in zip(("lr", "hr"), images, strict=True):
-                    data = np.ascontiguousarray(image)
-                    file.write(data.data)
-                    content.update(data.data)
-                    index[which].append([offset, *data.shape[:2]])
-                    offset += data.shape[0] * data.shape[1]
-                progress(len(index["names"]), len(pairs))
-            text = json.dumps(index).encode()
-            file.write(text + len(text).to_bytes(8, "little") + MAGIC)
-            file.flush()
-            os.fsync(file.fileno())
-        final = path or folder / f"{stem}-{content.hexdigest()[:20]}.pack"
-        os.replace(temporary, final)
-        return final
-    finally:
-        temporary.unlink(missing_ok=True)
+            waiting = [pool.submit(load, pairs, i, scale, lr) for i in islice(numbers, 3 * workers)]
+            try:
+                while waiting:
+                    name, given, small, hr = waiting.pop(0).result()
+                    waiting.extend(pool.submit(load, pairs, i, scale, lr) for i in islice(numbers, 1))
+                    entry = {"name": name, "given": given, "lr": [-1, *small.shape[:2]]}  # -1: its size alone
+                    for which, image in (("lr", small), ("hr", hr)) if lr else (("hr", hr),):
+                        data = np.ascontiguousarray(image)
+                        file.write(data.data)
+                        content.update(data.data)
+                        entry[which] = [end, *data.shape[:2]]
+                        end += data.shape[0] * data.shape[1]
+                    entry["end"] = end
+                    file.flush()  # before the journal says it is there
+                    journal.write(json.dumps(entry) + "\n")
+                    journal.flush()
+                    entries.append(entry)
+                    progress(len(entries), len(pairs))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        index = {"names": [e["name"] for e in entries], "lr": [e["lr"] for e in entries],
+                 "hr": [e["hr"] for e in entries], "given": any(e["given"] for e in entries), "has_lr": lr}  # fmt: skip
+        text = json.dumps(index).encode()
+        file.write(text + len(text).to_bytes(8, "little") + MAGIC)
+        file.flush()
+        os.fsync(file.fileno())
+    return content.hexdigest()[:20]
 
 
-def load(pairs: Any, index: int, scale: int) -> tuple[str, np.ndarray, np.ndarray]:
+def whole_entries(file: BinaryIO, journal: Any) -> tuple[list[dict[str, Any]], int]:
+    """The entries of a journal whose pixels are all in the file, and where those end, in pixels."""
+    size = file.seek(0, os.SEEK_END) // 3
+    journal.seek(0)
+    entries: list[dict[str, Any]] = []
+    for line in journal:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # half a line
+            break
+        if entry["end"] > size:
+            break
+        entries.append(entry)
+    return entries, entries[-1]["end"] if entries else 0
+
+
+def load(pairs: Any, index: int, scale: int, lr: bool) -> tuple[str, bool, np.ndarray, np.ndarray]:
+    """Name, whether its LR was given, LR (an empty picture of the right size if not wanted), HR."""
     try:
         pair = pairs[index]
-        return (pair.name, *aligned(pair, scale))
+        given = pair.lr is not None
+        if lr or given:
+            return (pair.name, given, *aligned(pair, scale))
+        height, width = (side // scale for side in pair.hr.shape[:2])
+        blank = np.empty((height, width, 3), np.uint8)
+        return (pair.name, given, *aligned(replace(pair, lr=blank), scale))
     except SrkitError:
         raise
     except Exception as error:

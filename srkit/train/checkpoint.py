@@ -115,8 +115,9 @@ def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping
     extras: dict[str, Any] = {}
     for name, part in parts.items():
         extras[name] = flatten(part.state_dict(), name, tensors)
-    save_tensors(folder / f"state-{step:08d}.safetensors", tensors, {**about, "step": step, "extras": extras})
-    for old in states(folder)[:-STATES_KEPT]:
+    save_tensors(folder / state_name(step), tensors, {**about, "step": step, "extras": extras})
+    # The state before the first step is no newest-but-one to fall back on: that would be to begin again.
+    for old in [path for path in states(folder)[:-1] if path.name == state_name(0)] + states(folder)[:-STATES_KEPT]:
         old.unlink(missing_ok=True)
 
 
@@ -141,6 +142,10 @@ def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:
     if torn:
         raise torn
     return None
+
+
+def state_name(step: int) -> str:
+    return f"state-{step:08d}.safetensors"
 
 
 def states(folder: Path) -> list[Path]:

@@ -1,12 +1,17 @@
 """The training loop: reads top to bottom, knows nothing of files, logs or metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from srkit.components import Batch
+from srkit.train.distributed import World
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Criterion(nn.Module):
@@ -16,6 +21,7 @@ class Criterion(nn.Module):
         super().__init__()
         self.losses = list(losses)
         self.weights = list(weights)
+        self.learning = [loss for loss in losses if hasattr(loss, "update")]
         for i, loss in enumerate(losses):
             if isinstance(loss, nn.Module):  # so that .to(device) reaches it
                 self.add_module(f"loss{i}", loss)
@@ -25,42 +31,134 @@ class Criterion(nn.Module):
         return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        for loss in self.losses:
-            if hasattr(loss, "update"):
-                loss.update(sr, hr)
+        for loss in self.learning:
+            loss.update(sr, hr)
+
+
+class Diverged(Exception):  # noqa: N818 - caught by the session, which steps back
+    """Too many steps in a row gave no usable gradient."""
+
+
+class Guard:
+    """Which steps to trust: those with finite loss and gradients, and no loss far above its running mean."""
+
+    def __init__(self, skip_above: float, in_a_row: int, device: torch.device):
+        self.skip_above, self.in_a_row = skip_above, in_a_row
+        self.mean = torch.tensor(float("nan"), device=device)
+        self.bad = self.skipped = 0
+
+    def trusts(self, loss: Tensor, norm: Tensor) -> Tensor:
+        """A boolean on the device, so that asking costs no wait."""
+        above = (loss > self.skip_above * self.mean) & (self.mean > 0)  # never while the mean is NaN
+        return loss.isfinite() & norm.isfinite() & ~above
+
+    def count(self, good: bool, loss: Tensor) -> None:
+        """Raises Diverged at the last of `in_a_row` bad steps."""
+        if good:
+            self.bad = 0
+            self.mean = torch.where(self.mean.isnan(), loss, 0.99 * self.mean + 0.01 * loss)
+            return
+        self.bad += 1
+        self.skipped += 1
+        if self.bad >= self.in_a_row:
+            raise Diverged
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean, "bad": self.bad, "skipped": self.skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mean = state["mean"].to(self.mean.device)
+        self.bad, self.skipped = state["bad"], state["skipped"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """One step as it went. loss: the mean over the whole batch, a scalar on the device. stop: someone asked to."""
+
+    steps: int
+    loss: Tensor
+    good: bool
+    stop: bool
 
 
 def train(
     net: Callable[[Tensor, int], Tensor],
     criterion: Criterion,
     optimizer: torch.optim.Optimizer,
-    samplers: Mapping[int, Callable[[int], Batch]],
-    augment: Callable[[Batch], Batch],
-    schedule: Callable[[int], float],
-    seed: int,
+    batches: Callable[[int], tuple[int, Batch]],
+    rates: Callable[[int], None],
+    clip: Callable[[float], Tensor],
+    guard: Guard,
+    scaler: torch.amp.GradScaler,
     steps: range,
-    after: Callable[[int, Tensor], bool],
+    seed: int,
+    world: World,
+    stop: Callable[[], bool],
+    learned: Callable[[], None],
+    after: Callable[[Done], bool],
+    precision: str = "fp32",
+    accumulate: int = 1,
 ) -> None:
-    """Run `steps`. All that is random in a step is a function of (seed, step).
+    """Run `steps`. All that is random in a step is a function of (seed, step, rank).
 
-    net(lr, scale) -> sr. samplers: by scale; of several scales, each step takes one at random.
-    after(steps done, loss) is called after each step, loss a detached scalar on the device; True stops.
+    net(lr, scale) -> sr. batches(step) -> the scale drawn and this rank's part of the batch.
+    rates(step) sets learning rates. learned() is called when the weights have changed; after(done) ends
+    each step, and True the training. Raises Diverged when the guard has seen enough.
     """
-    scales = sorted(samplers)
+    following = batches(steps.start)
     for step in steps:
-        rng = np.random.default_rng([seed, step])
-        torch.manual_seed(int(rng.integers(2**63)))
-        scale = scales[rng.integers(len(scales))]
-        batch = augment(samplers[scale](step))
-        for group in optimizer.param_groups:
-            group["lr"] = schedule(step)
-
-        sr = net(batch.lr, scale)
-        loss = criterion(sr, batch.hr)
+        (scale, batch), outputs = following, []
+        rates(step)
+        torch.manual_seed(int(np.random.default_rng([seed, step, 1 + world.rank]).integers(2**63)))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        criterion.update(sr.detach(), batch.hr)
+        loss = torch.zeros((), device=batch.lr.device)
+        for part, last in parts_of(batch, accumulate):
+            with world.synchronised(last):  # gradients travel between ranks once a step
+                with torch.autocast(part.lr.device.type, AUTOCAST.get(precision), precision in AUTOCAST):
+                    sr = net(part.lr, scale)
+                share = criterion(sr.float(), part.hr) / accumulate
+                scaler.scale(share).backward()
+            loss = loss + share.detach()
+            if criterion.learning:
+                outputs.append(sr.detach().float().clone())
 
-        if after(step + 1, loss.detach()):
+        scaler.unscale_(optimizer)
+        norm = clip(optimizer.param_groups[0]["lr"])
+        loss, asked = world.agree(loss, stop())
+        verdict = on_its_way(torch.stack([guard.trusts(loss, norm), asked]))
+        following = batches(step + 1) if step + 1 < steps.stop else following  # cut while the device is busy
+        good, stopping = verdict()
+
+        if good:
+            scaler.step(optimizer)
+            learned()
+            if criterion.learning:
+                criterion.update(world.whole(torch.cat(outputs)), world.whole(batch.hr))
+        scaler.update()
+        overflow = bool(scaler.is_enabled()) and not good and bool(loss.isfinite())  # fp16's own, and routine
+        guard.count(good or overflow, loss)
+        if after(Done(step + 1, loss, good, stopping)):
             return
+
+
+def parts_of(batch: Batch, accumulate: int) -> Iterator[tuple[Batch, bool]]:
+    """The batch in equal parts, and whether each is the last."""
+    parts = zip(batch.lr.chunk(accumulate), batch.hr.chunk(accumulate), strict=True)
+    for i, (lr, hr) in enumerate(parts):
+        yield Batch(lr, hr), i + 1 == accumulate
+
+
+def on_its_way(flags: Tensor) -> Callable[[], Iterable[bool]]:
+    """Start bringing flags from the device; call the result to have them. In between the device can be given work."""
+    if flags.device.type != "cuda":
+        return lambda: flags.tolist()
+    host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+    host.copy_(flags, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def read() -> Iterable[bool]:
+        arrived.synchronize()
+        return host.tolist()
+
+    return read

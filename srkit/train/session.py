@@ -1,57 +1,34 @@
-"""Turn a Run into live objects, train it, and keep its folder: run.toml, log, best, last, training state."""
+"""Turn a Run into live objects and train it: from its newest training state, to the end or a limit."""
 
-import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srkit.data.sampler import Sampler
+from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
 from srkit.errors import PluginError, SrkitError, UsageError, one_line
-from srkit.evaluate.protocol import DEFAULT, protocol_named
-from srkit.evaluate.score import mean, score_image
 from srkit.images import write_atomically
 from srkit.load import build_net, check_scales, checkpoint_in, out_of_memory, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.run import Part, Run, read_run_file
 from srkit.train import checkpoint
-from srkit.train.loop import Criterion, train
-from srkit.train.schedule import halving
-from srkit.upscale.wrap import make_upscaler
+from srkit.train.distributed import World
+from srkit.train.keeper import VALIDATION_METRIC, Display, Keeper, Limits
+from srkit.train.loop import Criterion, Diverged, Guard, train
+from srkit.train.optim import clipper, make_optimizer, make_schedule
 
-LOG_EVERY = 100  # steps between lines of the log
-SHOW_SECONDS = 0.5  # between looks at the loss for the progress bar, each of which waits for the device
-VALIDATION_METRIC = "psnr"
 ALWAYS_ON = Part(name="srkit:jsonl")
-
-
-class Display(Protocol):
-    """How a session speaks to whoever watches."""
-
-    def say(self, text: str) -> None: ...
-    def packing(self, what: str, done: int, total: int) -> None: ...
-    def training(self, step: int) -> None: ...  # the loop begins, with `step` steps done
-    def progress(self, step: int, loss: float, psnr: float | None) -> None: ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What may end a session before its last step, and how often it saves. Neither changes any weight."""
-
-    max_seconds: float = math.inf
-    save_seconds: float = 60.0
-    stop: Callable[[], bool] = lambda: False
+BAD_IN_A_ROW = 10  # steps without a usable gradient, before the run steps back
+RETREATS = 3  # times it steps back, halving its learning rate each time, before it gives up
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """steps: done so far. reason: "finished", "time" or "stopped". best: (PSNR, step), or None before a validation."""
+    """steps: done so far. reason: "finished", "time", "stopped" or "no better". best: (PSNR, step), or None."""
 
     steps: int
     reason: str
@@ -81,83 +58,217 @@ def reopen(folder: Path, steps: int | None = None) -> Run:
 
 
 def run_training(
-    run: Run, registry: Registry, folder: Path, device: torch.device, display: Display, limits: Limits | None = None
-) -> Outcome:
-    """Train `run`, a resolved one, in `folder`: from its newest training state if there is one, to the end or a limit.
+    run: Run, registry: Registry, folder: Path, device: torch.device, display: Display, limits: Limits | None = None,
+    *, world: World | None = None, resident: str = "auto",
+) -> Outcome:  # fmt: skip
+    """Train `run`, a resolved one, in `folder`.
 
     The folder is made, and run.toml written, only when everything the run names is there and fits.
     Raises UsageError for what does not fit together, DataError and ImageError for bad pictures,
-    CheckpointError where the folder cannot be written.
+    CheckpointError where the folder cannot be written, SrkitError where the training diverges for good.
     """
-    limits = limits or Limits()
+    limits, world = limits or Limits(), world or World()
     model = registry.choose("model", run.model.name, run.model.options)
     if not model.component.trainable:
         raise UsageError(f"'{model.label}' has no parameters to train")
     check_scales(model, run.scales)
-    memory = torch.channels_last if run.channels_last else torch.contiguous_format
+    if run.batch % (run.accumulate * world.size):
+        raise UsageError(
+            f"batch = {run.batch} cannot be shared by {world.size} ranks in {run.accumulate} parts; "
+            f"take a multiple of {run.accumulate * world.size}"
+        )
 
+    memory = torch.channels_last if run.channels_last else torch.contiguous_format
     torch.manual_seed(run.seed)
     net = build_net(model, run.scales).to(device).to(memory_format=memory)
     losses = [build_part(registry, "loss", part) for part in run.loss]
     criterion = Criterion(losses, [part.weight for part in run.loss]).to(device)
-    augment = nn.Sequential(*(build_part(registry, "augmentation", part) for part in run.augmentation)).to(device)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=run.lr, betas=run.betas, eps=run.eps)
-
-    samplers = {}
-    for scale in run.scales:
-        store = pack(registry, run.data, scale, display)
-        samplers[scale] = Sampler(store, scale=scale, batch=run.batch, patch=run.patch, seed=run.seed, device=device)
-        if left_out := samplers[scale].left_out:
-            display.say(
-                f"{len(left_out)} pictures are smaller than a patch and left out: {', '.join(left_out[:3])} ..."
-            )
-    validation = {scale: pack(registry, run.validation, scale, display) for scale in run.scales}
-
-    parts = {"net": net, "optimizer": optimizer}
+    augmentations = []
+    for part in run.augmentation:
+        record = registry.find("augmentation", part.name).component
+        augmentations.append((build_part(registry, "augmentation", part).to(device), record.per_rank))
+    optimizer = make_optimizer(run.optimizer.name, run.optimizer.options, net, run.lr)
+    guard = Guard(run.skip_above, BAD_IN_A_ROW, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "fp16")
+    parts: dict[str, Any] = {"net": net, "optimizer": optimizer, "guard": guard}
+    average = averaged(net, run.ema)
+    if average is not None:
+        parts["ema"] = average.module
+    if scaler.is_enabled():
+        parts["scaler"] = scaler
     parts |= {f"loss{i}": loss for i, loss in enumerate(losses) if hasattr(loss, "state_dict")}
+
+    stores = world.one_after_another(lambda: {scale: pack(registry, run, run.data, scale, display)
+                                              for scale in run.scales})  # fmt: skip
+    validation = world.one_after_another(lambda: {scale: pack(registry, run, run.validation, scale, display)
+                                                  for scale in run.scales})  # fmt: skip
+    samplers = {
+        scale: Sampler(
+            [store], scale=scale, batch=run.batch, patch=run.patch, seed=run.seed, device=device, resident=resident
+        )
+        for scale, store in stores.items()
+    }
+    for left_out in [sampler.left_out for sampler in samplers.values() if sampler.left_out]:
+        display.say(f"{len(left_out)} pictures are smaller than a patch and left out: {', '.join(left_out[:3])} ...")
+    batches = Batches(samplers, augmentations, run.seed, world.rank, world.size)
+
+    rates = make_schedule(run.schedule.name, run.schedule.options, optimizer, run.steps)
     about = checkpoint.load_state(folder, parts)
     if about:
         restride(optimizer)
-        display.say(f"resumed at step {about['step']:,}")
+        display.say(f"resumed at step {about['step']:,}{other_ranks(about, world)}")
     elif run.init_from:
         fitted = checkpoint.init_from(net, checkpoint_in(Path(run.init_from).expanduser()))
+        if average is not None:
+            average.set(net)
         display.say(f"started from {fitted}")
     display.say(
-        f"{model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(net):,} parameters, on {device}; "
-        f"{len(store)} pictures of '{run.data.root or run.data.name}', {run.steps:,} steps, into {folder}"
+        f"{model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(net):,} parameters, on {device}"
+        f"{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
+        f"{len(samplers[run.scales[0]])} pictures of '{run.data.root or run.data.name}', {run.steps:,} steps, "
+        f"into {folder}"
     )
 
-    make_folder(folder, run)
-    keeper = Keeper(run, model, net, parts, folder, device, display, limits, validation, registry)
-    start = 0
+    if world.main:
+        make_folder(folder, run)
+    keeper = Keeper(
+        run, model, net if average is None else average.module, parts, optimizer, folder, device, world, display,
+        limits, validation, {VALIDATION_METRIC: build_part(registry, "metric", Part(name=VALIDATION_METRIC))},
+        [build_part(registry, "tracker", part, folder) for part in (ALWAYS_ON, *run.tracker) if world.main],
+    )  # fmt: skip
     if about:
-        start, keeper.best = about["step"], tuple(about["best"]) if about["best"] else None
-    if start >= run.steps:
-        return Outcome(start, "finished", keeper.best)
+        keeper.take_up(about)
+    if keeper.step >= run.steps:
+        return Outcome(keeper.step, "finished", keeper.best)
+
+    shared = world.share(compiled(net, run.compile), model.component.multi_scale, device)
 
     def forward(lr: Tensor, scale: int) -> Tensor:
         lr = lr.contiguous(memory_format=memory)
-        return net(lr, scale) if model.component.multi_scale else net(lr)
+        return shared(lr, scale) if model.component.multi_scale else shared(lr)
 
-    display.training(start)
+    def slowed(step: int) -> None:
+        """The schedule's rates, halved for each time the run stepped back."""
+        rates(step)
+        for group in optimizer.param_groups:
+            group["lr"] *= 0.5**keeper.retreats
+
+    def learned() -> None:
+        if average is not None:
+            average.update(net)
+
+    clip = clipper([p for p in net.parameters() if p.requires_grad], run.clip, run.clip_by)
+    display.training(keeper.step)
     try:
-        train(
-            forward, criterion, optimizer, samplers, augment, halving(run.lr, run.halve_every), run.seed,
-            range(start, run.steps), keeper.after,
-        )  # fmt: skip
+        if not about and world.main:
+            keeper.save_state()  # so that there is always a state to step back to, and a disk to write on
+        while True:
+            try:
+                train(
+                    forward, criterion, optimizer, batches, slowed, clip, guard, scaler,
+                    range(keeper.step, run.steps), run.seed, world, keeper.wants_to_stop, learned, keeper.after,
+                    run.precision, run.accumulate,
+                )  # fmt: skip
+                break
+            except Diverged:
+                step_back(keeper, guard, display)
     except Exception as error:
-        if not checkpoint.states(folder):  # nothing to resume: the folder is as free as it was
-            (folder / "run.toml").unlink(missing_ok=True)
+        if world.main and all(path.name == checkpoint.state_name(0) for path in checkpoint.states(folder)):
+            for path in (*checkpoint.states(folder), folder / "run.toml"):  # nothing to resume: as free as it was
+                path.unlink(missing_ok=True)
         if out_of_memory(error):
-            half = max(1, run.batch // 2)
-            raise SrkitError(
-                f"out of memory with batch={run.batch}, patch={run.patch}; try --set batch={half}"
-            ) from None
+            raise SrkitError(out_of_memory_told(run, world, net, criterion, forward_of(net, model), device)) from None
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise SrkitError(f"torch.compile does not work here ({one_line(error)}); --set compile=off") from None
         raise
     finally:
         keeper.close()
     return Outcome(keeper.step, keeper.reason, keeper.best)
+
+
+def step_back(keeper: Keeper, guard: Guard, display: Display) -> None:
+    """To the last saved state, with half the learning rate. SrkitError when that has been tried enough."""
+    at, lr = keeper.step, keeper.optimizer.param_groups[0]["lr"]
+    what = f"{BAD_IN_A_ROW} steps in a row up to step {at:,} gave no usable gradient"
+    keeper.world.collect(None)  # no rank reads while another still writes
+    about = checkpoint.load_state(keeper.folder, keeper.parts)
+    restride(keeper.optimizer)
+    guard.bad = 0
+    tried = keeper.retreats
+    keeper.take_up(about or {})
+    keeper.retreats = tried + 1
+    if tried >= RETREATS:
+        kept = f"; '{keeper.folder}' keeps the state of step {keeper.step:,}" if keeper.step else ""
+        raise SrkitError(
+            f"{what}, and stepping back {RETREATS} times with half the learning rate each did not help{kept}. "
+            f"Try a lower learning rate (--set lr={lr / 2:g})"
+        )
+    display.say(f"{what}: back to step {keeper.step:,}, with half the learning rate ({tried + 1} of {RETREATS} times)")
+    keeper.keep(keeper.save_state)
+
+
+def other_ranks(about: Mapping[str, Any], world: World) -> str:
+    before = about.get("ranks", 1)
+    if before == world.size:
+        return ""
+    return f", with {world.size} rank(s) instead of {before}: the same batches, summed in another order"
+
+
+def averaged(net: nn.Module, decay: float) -> Any:
+    """timm's moving average of the weights, or None without a decay."""
+    if not decay:
+        return None
+    from timm.utils import ModelEmaV3
+
+    return ModelEmaV3(net, decay=decay)
+
+
+def compiled(net: nn.Module, how: str) -> Any:
+    if how == "off":
+        return net
+    return torch.compile(net, mode="reduce-overhead" if how == "graphs" else None)
+
+
+def out_of_memory_told(run: Run, world: World, net: nn.Module, criterion: Criterion, forward: Any, device: Any) -> str:
+    """What ran out, and which batch or patch fits: tried out on a GPU, half the batch on a CPU."""
+    said = f"out of memory with batch={run.batch}, patch={run.patch}"
+    if device.type == "cpu":  # there, trying would rather end this process than raise
+        return f"{said}; try --set batch={max(1, run.batch // 2)}, or --set accumulate={2 * run.accumulate}"
+
+    def attempt(batch: int, patch: int) -> None:
+        net.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        lr = torch.rand(batch, 3, patch, patch, device=device)
+        sr = forward(lr, run.scales[-1])
+        criterion(sr, torch.rand_like(sr)).backward()
+
+    each = run.batch // (run.accumulate * world.size)
+    sizes = [(each >> n, run.patch) for n in range(1, each.bit_length())]
+    sizes += [(1, run.patch >> n) for n in range(1, run.patch.bit_length() - 2)]
+    fits = largest(attempt, sizes)
+    if fits is None:
+        return f"{said}, and no smaller one fits on {device} either; take a smaller model"
+    if fits[1] < run.patch:
+        return f"{said}; --set batch={world.size} --set patch={fits[1]} fits"
+    same = f", --set accumulate={run.batch // (fits[0] * world.size)} does with the same result"
+    return f"{said}; --set batch={fits[0] * world.size} fits{'' if run.batch % (fits[0] * world.size) else same}"
+
+
+def largest(attempt: Callable[[int, int], None], sizes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first of `sizes`, (batch, patch), that does not run out of memory."""
+    for size in sizes:
+        try:
+            attempt(*size)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            return size
+    return None
+
+
+def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]:
+    return net if model.component.multi_scale else lambda lr, scale: net(lr)
 
 
 def make_folder(folder: Path, run: Run) -> None:
@@ -182,10 +293,20 @@ def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any
         raise PluginError(f"{kind} '{choice.entry.qualified}' cannot be built: {one_line(error)}") from error
 
 
-def pack(registry: Registry, part: Part, scale: int, display: Display) -> Store:
+def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display) -> Store:
     choice = registry.choose("dataset", part.name, part.options)
     what = f"packing {part.root or choice.label} x{scale}"
-    return packed(choice, part.root, part.split, scale, lambda done, total: display.packing(what, done, total))
+    lr = part is not run.data or run.make_lr == "store"
+    try:
+        store = packed(
+            choice, part.root, part.split, scale, lambda done, total: display.packing(what, done, total), lr=lr
+        )
+    except KeyboardInterrupt:
+        display.say(f"{what}: stopped; what is packed so far is kept, and the same command goes on from there")
+        raise
+    if store.given and not lr:
+        raise UsageError(f"'{choice.label}' brings its own LR pictures: make_lr = \"device\" is for data without")
+    return store
 
 
 def restride(optimizer: torch.optim.Optimizer) -> None:
@@ -194,116 +315,3 @@ def restride(optimizer: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 state[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
-
-
-class Keeper:
-    """What happens between two steps: log, validate, checkpoint when due, stop when told."""
-
-    def __init__(
-        self, run: Run, model: Choice, net: nn.Module, parts: Mapping[str, Any], folder: Path, device: torch.device,
-        display: Display, limits: Limits, validation: Mapping[int, Store], registry: Registry,
-    ):  # fmt: skip
-        self.run, self.model, self.net, self.parts, self.folder = run, model, net, parts, folder
-        self.device, self.display, self.limits, self.validation = device, display, limits, validation
-        self.metrics = {VALIDATION_METRIC: build_part(registry, "metric", Part(name=VALIDATION_METRIC))}
-        self.trackers = [build_part(registry, "tracker", part, folder) for part in (ALWAYS_ON, *run.tracker)]
-        self.schedule = halving(run.lr, run.halve_every)
-        self.best: tuple[float, int] | None = None
-        self.psnr: float | None = None
-        self.loss = math.nan
-        self.step = self.validated = 0  # steps done; and at the last validation
-        self.reason = "finished"
-        self.loss_sum: Tensor | float = 0.0
-        self.loss_count = 0
-        self.begun = self.shown = self.saved = time.monotonic()
-
-    def after(self, step: int, loss: Tensor) -> bool:
-        """Called after each step with the number done; True ends the training."""
-        self.step = step
-        self.loss_sum = self.loss_sum + loss
-        self.loss_count += 1
-        now = time.monotonic()
-        if now - self.shown >= SHOW_SECONDS or step == self.run.steps:
-            self.shown = now
-            self.loss = self.finite(loss)
-            self.display.progress(step, self.loss, self.psnr)
-        if step % LOG_EVERY == 0:
-            self.log({"loss": float(self.loss_sum) / self.loss_count, "lr": self.schedule(step - 1)})
-            self.loss_sum, self.loss_count = 0.0, 0
-
-        if self.limits.stop():
-            self.reason = "stopped"
-        elif step < self.run.steps and now - self.begun >= self.limits.max_seconds:
-            self.reason = "time"
-        ending = self.reason != "finished" or step == self.run.steps
-        if step % self.run.validate_every == 0 or (ending and self.reason != "stopped"):
-            self.validate()
-        if ending or now - self.saved >= self.limits.save_seconds:
-            self.save()
-            self.saved = time.monotonic()
-        return ending
-
-    def finite(self, loss: Tensor) -> float:
-        """The loss as a number; SrkitError where it is none, so that no such weights are ever saved."""
-        value = float(loss)
-        if not math.isfinite(value):
-            raise self.exploded(f"the loss is {value}")
-        return value
-
-    def exploded(self, what: str) -> SrkitError:
-        kept = f"; '{self.folder}' keeps the last good state" if checkpoint.states(self.folder) else ""
-        lower = f"--set lr={self.schedule(self.step) / 10:g}"
-        return SrkitError(f"{what} near step {self.step:,}{kept}. Try a lower learning rate ({lower})")
-
-    def check_weights(self) -> None:
-        """Raises SrkitError for weights that are no numbers: they are neither scored nor saved."""
-        if not all(bool(p.isfinite().all()) for p in self.net.parameters()):
-            raise self.exploded("the weights are not finite")
-
-    def log(self, values: Mapping[str, float]) -> None:
-        for tracker in self.trackers:
-            tracker.scalars(self.step, values)
-
-    def validate(self) -> None:
-        """Score the validation pictures at every scale; write `best` when the mean PSNR is a new best."""
-        self.check_weights()
-        protocol = protocol_named(DEFAULT)
-        found = []
-        pictures: dict[str, np.ndarray] = {}
-        for scale, store in self.validation.items():
-            upscaler = make_upscaler(self.net, self.model, scale, channels_last=self.run.channels_last)
-            for i, name in enumerate(store.names):
-                lr, hr = store.image("lr", i), store.image("hr", i)
-                result = score_image(upscaler, lr, hr, scale, self.metrics, protocol, self.device, name)
-                found.append(result.scores[VALIDATION_METRIC])
-                pictures.setdefault(f"{name}_x{scale}", result.sr)
-        self.psnr, self.validated = mean(found), self.step
-        self.log({f"psnr_{DEFAULT}": self.psnr})
-        first = next(iter(pictures))
-        for tracker in self.trackers:
-            tracker.images(self.step, {first: pictures[first]})
-        self.display.progress(self.step, self.loss, self.psnr)
-        if self.best is None or self.psnr > self.best[0]:
-            self.best = (self.psnr, self.step)
-            self.save_weights("best.safetensors", self.psnr)
-
-    def save(self) -> None:
-        """The training state first, since it is what a resume needs; then the weights to use."""
-        self.check_weights()
-        checkpoint.save_state(self.folder, self.step, {"best": self.best, "run": self.run.to_dict()}, self.parts)
-        # A score belongs to the weights it was measured on: later weights carry none.
-        self.save_weights("last.safetensors", self.psnr if self.validated == self.step else None)
-
-    def save_weights(self, name: str, psnr: float | None) -> None:
-        entry = self.model.entry
-        scores = {} if psnr is None else {"psnr": psnr, "protocol": DEFAULT, "set": self.run.validation.name}
-        about = {
-            "model": {"name": entry.qualified, "version": entry.version, "options": self.model.options},
-            "scales": list(self.run.scales), "step": self.step, "scores": scores,
-            "licence": self.model.component.licence, "run": self.run.to_dict(),
-        }  # fmt: skip
-        checkpoint.save_tensors(self.folder / name, self.net.state_dict(), about)
-
-    def close(self) -> None:
-        for tracker in self.trackers:
-            tracker.close()

@@ -32,9 +32,7 @@ def test_a_run_file_becomes_a_run(tmp_path):
     assert run.model == Part(name="edsr", options={"n_feats": 48})
     assert run.data == Part(name="folder", root="~/data/DIV2K", split="train")
     assert run.loss == (Part(name="l1"), Part(name="l2", weight=0.5))
-    assert (run.batch, run.patch, run.lr, run.betas, run.eps, run.halve_every) == (
-        16, 48, 1e-4, (0.9, 0.999), 1e-8, 200_000,
-    )  # fmt: skip
+    assert (run.batch, run.patch, run.lr, run.optimizer.name, run.schedule.name) == (16, 48, 1e-4, "adam", "step")
 
 
 @pytest.mark.parametrize("text", ['loss = "l2"', '[loss]\nname = "l2"', '[[loss]]\nname = "l2"'])

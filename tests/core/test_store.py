@@ -31,7 +31,7 @@ def pack(folder: Path, scale: int = 2, **options):
 
 def sampler(store, **changes):
     wanted = {"scale": 2, "batch": 5, "patch": 16, "seed": 3, "device": torch.device("cpu")} | changes
-    return Sampler(store, **wanted)
+    return Sampler([store], **wanted)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -132,7 +132,8 @@ def test_two_processes_may_build_the_same_pack(pictures, monkeypatch, tmp_path):
     for worker in workers:
         worker.join()
     assert first == second
-    assert [p.suffix for p in cache_folder().iterdir()] == [".pack"], "no temporary file is left"
+    left = sorted(p.suffix for p in cache_folder().iterdir())
+    assert left == [".lock", ".pack"], "no temporary file is left"
 
 
 def test_a_dataset_without_fingerprint_is_packed_by_its_pixels(photo):

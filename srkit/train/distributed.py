@@ -1,0 +1,106 @@
+"""Several processes as one training, under torchrun: who am I, what do all agree on, who writes.
+
+    torchrun --nproc-per-node 2 -m srkit train --model edsr
+
+torchrun sets RANK, LOCAL_RANK and WORLD_SIZE; without them a process is alone and nothing here costs
+anything. Each rank computes its part of the one global batch, DistributedDataParallel averages the
+gradients, and every rank then holds the same weights.
+"""
+
+import datetime
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = datetime.timedelta(hours=2)  # one rank packs a large dataset while the others wait
+
+
+class World:
+    """All ranks of a training; alone, rank 0 of 1."""
+
+    def __init__(self, rank: int = 0, size: int = 1, local: int = 0):
+        self.rank, self.size, self.local = rank, size, local
+        self.parallel: DistributedDataParallel | None = None
+
+    @property
+    def main(self) -> bool:
+        """The rank that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, net: Any, several_paths: bool, device: torch.device) -> Any:
+        """The network whose backward averages gradients over all ranks. several_paths: not all of it in each step."""
+        if self.size == 1:
+            return net
+        ids = [device] if device.type == "cuda" else None
+        self.parallel = DistributedDataParallel(net, device_ids=ids, find_unused_parameters=several_paths)
+        return self.parallel
+
+    def synchronised(self, wanted: bool) -> AbstractContextManager[Any]:
+        """Inside, backward averages gradients over the ranks if `wanted`, else only adds to this rank's own."""
+        return nullcontext() if wanted or self.parallel is None else self.parallel.no_sync()
+
+    def agree(self, loss: Tensor, stop: bool) -> tuple[Tensor, Tensor]:
+        """The mean loss, and whether any rank wants to stop; scalars on the loss's device."""
+        both = torch.stack([loss, torch.full_like(loss, float(stop))])
+        if self.size > 1:
+            dist.all_reduce(both)
+        return both[0] / self.size, both[1] > 0
+
+    def whole(self, part: Tensor) -> Tensor:
+        """B/size,... of every rank as B,..., in rank order."""
+        if self.size == 1:
+            return part
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(self.size)]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    def collect(self, mine: Any) -> list[Any]:
+        """What each rank has, in rank order, on every rank. Plain values only."""
+        if self.size == 1:
+            return [mine]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, mine)
+        return found
+
+    def one_after_another(self, work: Callable[[], Any]) -> Any:
+        """`work` on the first rank of each machine, then on the others, who find what it left."""
+        if self.size == 1:
+            return work()
+        done = work() if self.local == 0 else None
+        dist.barrier()
+        return done if self.local == 0 else work()
+
+
+def launched() -> bool:
+    """Was this process started by torchrun, as one of several?"""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """This process's place among those torchrun started; alone if it did not."""
+    if not launched():
+        yield World()
+        return
+    local = int(os.environ["LOCAL_RANK"])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE, device_id=device if device.type == "cuda" else None)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), local)
+    finally:
+        dist.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """`cuda` as this rank's own card."""
+    if launched() and device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device
