@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from srkit.errors import SrkitError
+
 PATIENCE = datetime.timedelta(hours=2)  # one rank packs a large dataset while the others wait
 
 
@@ -95,6 +97,10 @@ def joined(device: torch.device) -> Iterator[World]:
     dist.init_process_group(backend, timeout=PATIENCE, device_id=device if device.type == "cuda" else None)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), local)
+    except RuntimeError as error:  # no more can be seen from here
+        if any(word in str(error) for word in ("Connection closed", "Connection reset", "remote process")):
+            raise SrkitError("another rank has ended; what it said is the reason") from None
+        raise
     finally:
         dist.destroy_process_group()
 

@@ -105,7 +105,7 @@ class Keeper:
             patience = self.run.early_stop * self.run.validate_every
             if patience and self.best and self.step - self.best[1] >= patience:
                 ending, self.reason = True, "no better"
-        if ending or now - self.saved >= self.limits.save_seconds:
+        if ending or (done.good and now - self.saved >= self.limits.save_seconds):  # never amid bad steps
             self.save(ending)
             self.saved = time.monotonic()
         return ending

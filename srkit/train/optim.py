@@ -86,7 +86,8 @@ def schedule(
 ) -> dict[str, Any]:
     """What timm's factory calls them: there an epoch, here a step."""
     return {
-        "decay_milestones": milestones, "decay_rate": decay_rate, "min_lr": min_lr, "warmup_epochs": warmup,
+        "decay_milestones": [step + 1 for step in milestones],  # timm decays one early
+        "decay_rate": decay_rate, "min_lr": min_lr, "warmup_epochs": warmup,
         "warmup_lr": warmup_lr, "decay_epochs": {"step": decay_every, "share": decay_share},
     }  # fmt: skip
 

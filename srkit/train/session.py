@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srkit.components import PairSequence
+from srkit.data.pairs import open_dataset
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
 from srkit.errors import PluginError, SrkitError, UsageError, one_line
@@ -98,19 +100,22 @@ def run_training(
         parts["scaler"] = scaler
     parts |= {f"loss{i}": loss for i, loss in enumerate(losses) if hasattr(loss, "state_dict")}
 
-    stores = world.one_after_another(lambda: {scale: pack(registry, run, run.data, scale, display)
-                                              for scale in run.scales})  # fmt: skip
-    validation = world.one_after_another(lambda: {scale: pack(registry, run, run.validation, scale, display)
-                                                  for scale in run.scales})  # fmt: skip
+    def packs(part: Part) -> dict[int, list[Store]]:
+        return {scale: pack(registry, run, part, scale, display, world) for scale in run.scales}
+
+    stores = world.one_after_another(lambda: packs(run.data))
+    validation = {scale: store for scale, (store,) in world.one_after_another(lambda: packs(run.validation)).items()}
+    apart = world.size > 1 and hasattr(opened(registry, run.data, run.scales[0]), "stores")
     samplers = {
         scale: Sampler(
-            [store], scale=scale, batch=run.batch, patch=run.patch, seed=run.seed, device=device, resident=resident
+            each, scale=scale, batch=run.batch // (world.size if apart else 1), patch=run.patch,
+            seed=run.seed + (2**32 * (1 + world.rank) if apart else 0), device=device, resident=resident,
         )
-        for scale, store in stores.items()
-    }
+        for scale, each in stores.items()
+    }  # fmt: skip
     for left_out in [sampler.left_out for sampler in samplers.values() if sampler.left_out]:
         display.say(f"{len(left_out)} pictures are smaller than a patch and left out: {', '.join(left_out[:3])} ...")
-    batches = Batches(samplers, augmentations, run.seed, world.rank, world.size)
+    batches = Batches(samplers, augmentations, run.seed, world.rank, world.size, apart)
 
     rates = make_schedule(run.schedule.name, run.schedule.options, optimizer, run.steps)
     about = checkpoint.load_state(folder, parts)
@@ -293,7 +298,14 @@ def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any
         raise PluginError(f"{kind} '{choice.entry.qualified}' cannot be built: {one_line(error)}") from error
 
 
-def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display) -> Store:
+def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
+    return open_dataset(registry.choose("dataset", part.name, part.options), part.root, part.split, scale)
+
+
+def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display, world: World) -> list[Store]:
+    """The pack of a dataset; of training data that is in shards, those of this rank."""
+    if part is run.data and hasattr(pairs := opened(registry, part, scale), "stores"):
+        return pairs.stores(world.rank, world.size)
     choice = registry.choose("dataset", part.name, part.options)
     what = f"packing {part.root or choice.label} x{scale}"
     lr = part is not run.data or run.make_lr == "store"
@@ -306,7 +318,7 @@ def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display)
         raise
     if store.given and not lr:
         raise UsageError(f"'{choice.label}' brings its own LR pictures: make_lr = \"device\" is for data without")
-    return store
+    return [store]
 
 
 def restride(optimizer: torch.optim.Optimizer) -> None:

@@ -1,0 +1,161 @@
+"""A packed dataset in several files, for what is larger than one machine: each rank opens only its own.
+
+`srkit data pack` writes them with `shards.json`, which says what they hold, into a folder or to any
+address fsspec knows (s3://, gs://, hf://, ...). From such an address a rank copies its own shards into
+the cache, once.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srkit.components import Pair, PairSequence
+from srkit.data.store import Progress, Store, cache_folder, digest_of, forget, read_pack, write_pack
+from srkit.errors import DataError, UsageError, one_line
+
+INDEX = "shards.json"
+FORMAT = 1
+
+
+class Shards:
+    """The dataset `shards`: `root` is the folder or address that holds shards.json.
+
+    `stores(rank, size)` are the packs of one rank. Read as a sequence of pairs it opens them all.
+    Raises UsageError without a root or for another scale, DataError where what is there is not whole.
+    """
+
+    def __init__(self, root: Path | str | None, split: str, scale: int):
+        if root is None:
+            raise UsageError("dataset 'shards' needs a root: the folder or address that holds shards.json")
+        self.files, self.folder = file_system(address(root))
+        try:
+            self.index = json.loads(self.files.cat_file(f"{self.folder}/{INDEX}"))
+        except FileNotFoundError:
+            raise UsageError(f"no {INDEX} in '{root}'; srkit data pack makes it") from None
+        except Exception as error:
+            raise DataError(f"'{root}' cannot be read: {one_line(error)}") from None
+        if self.index.get("format") != FORMAT:
+            raise DataError(f"'{root}' is of a format this srkit does not read ({FORMAT})")
+        if self.index["scale"] != scale:
+            raise UsageError(f"'{root}' is packed for x{self.index['scale']}, not x{scale}")
+        self.opened: list[Store] = []
+
+    def __len__(self) -> int:
+        return sum(shard["pictures"] for shard in self.index["shards"])
+
+    def __getitem__(self, index: int) -> Pair:
+        self.opened = self.opened or self.stores(0, 1)
+        for store in self.opened:
+            if index < len(store):
+                lr = store.image("lr", index) if store.has_lr else None
+                return Pair(store.names[index], lr, store.image("hr", index))
+            index -= len(store)
+        raise IndexError(index)
+
+    def fingerprint(self) -> str:
+        return digest_of(self.index)
+
+    def stores(self, rank: int, size: int) -> list[Store]:
+        """The packs of rank `rank` of `size`. UsageError where there are fewer shards than ranks."""
+        shards = self.index["shards"]
+        if len(shards) < size:
+            raise UsageError(f"{len(shards)} shards cannot be shared by {size} ranks; pack with --shards {size}")
+        return [self.open(shard) for shard in shards[rank::size]]
+
+    def open(self, shard: dict[str, Any]) -> Store:
+        source = f"{self.folder}/{shard['file']}"
+        path = Path(source)
+        if not is_local(self.files):
+            path = cache_folder() / shard["file"]
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+                try:
+                    self.files.get_file(source, str(temporary))
+                    os.replace(temporary, path)
+                finally:
+                    temporary.unlink(missing_ok=True)
+        try:
+            if path.stat().st_size != shard["bytes"]:
+                raise DataError(f"'{source}' has {path.stat().st_size:,} bytes, not {shard['bytes']:,}; pack it again")
+            return read_pack(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"'{source}' is not a whole shard: {one_line(error)}") from None
+
+
+def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, about: str, progress: Progress) -> str:
+    """Pack `pairs` into `count` shards and shards.json below `to`; the folder as it was written.
+
+    about: what they come from, kept in the index. Shards that are there already, of the same pixels'
+    fingerprint, are kept. Raises UsageError for more shards than pictures, DataError where it cannot write.
+    """
+    if not 0 < count <= len(pairs):
+        raise UsageError(f"{len(pairs)} pictures cannot be packed into {count} shards")
+    files, folder = file_system(address(to))
+    pixels = pairs.fingerprint() if hasattr(pairs, "fingerprint") else os.urandom(8).hex()
+    key = digest_of([about, scale, count, pixels])
+    shards, done = [], 0
+    try:
+        files.makedirs(folder, exist_ok=True)
+        for number in range(count):
+            part = Part(pairs, range(number, len(pairs), count))
+            name = f"shard-{number:05d}-of-{count:05d}-{key}.pack"
+            if not files.exists(f"{folder}/{name}"):
+                with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
+                    pack = Path(place) / name
+                    write_pack(part, scale, pack, lambda n, _, before=done: progress(before + n, len(pairs)))
+                    put(files, pack, f"{folder}/{name}")
+                    forget(pack)
+            done += len(part)
+            shards.append({"file": name, "pictures": len(part), "bytes": files.size(f"{folder}/{name}")})
+        index = {"format": FORMAT, "scale": scale, "about": about, "shards": shards}
+        with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
+            (Path(place) / INDEX).write_text(json.dumps(index, indent=1))
+            put(files, Path(place) / INDEX, f"{folder}/{INDEX}")
+    except OSError as error:
+        raise DataError(f"cannot write shards into '{to}': {one_line(error)}") from None
+    return folder
+
+
+class Part:
+    """Some of the pairs of a dataset, by number."""
+
+    def __init__(self, pairs: PairSequence, numbers: Sequence[int]):
+        self.pairs, self.numbers = pairs, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Pair:
+        return self.pairs[self.numbers[index]]
+
+
+def put(files: Any, source: Path, target: str) -> None:
+    if is_local(files):
+        os.replace(source, target)
+    else:
+        files.put_file(str(source), target)
+
+
+def file_system(where: str) -> tuple[Any, str]:
+    """fsspec's file system for an address or folder, and the path within it."""
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(where)
+    except (ImportError, ValueError) as error:  # a protocol whose package is not installed, or unknown
+        raise UsageError(f"'{where}' cannot be opened: {one_line(error)}") from None
+
+
+def is_local(files: Any) -> bool:
+    return "file" in (files.protocol if isinstance(files.protocol, tuple | list) else [files.protocol])
+
+
+def address(root: Path | str) -> str:
+    """A root as the user wrote it: as a Path, `s3://bucket` has lost a slash."""
+    text = str(root)
+    head, colon, rest = text.partition(":/")
+    return f"{head}://{rest.lstrip('/')}" if colon and len(head) > 1 else text

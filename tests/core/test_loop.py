@@ -1,0 +1,227 @@
+"""The loop and what feeds it: parts of a batch, ranks, guards, averages, LR made on the device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from srkit import Batch, UsageError, load_plugins
+from srkit.components import Augmentation
+from srkit.data.sampler import Batches, Sampler
+from srkit.data.shards import Shards, write_shards
+from srkit.data.store import packed
+from srkit.train.distributed import World
+from srkit.train.loop import Criterion, Diverged, Guard, train
+from srkit.train.optim import clipper
+from srkit.train.session import averaged, largest
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    (tmp_path / "pictures").mkdir()
+    for i in range(5):
+        Image.fromarray(photo[i * 10 : i * 10 + 101 + i, i * 20 : i * 20 + 90]).save(tmp_path / f"pictures/{i}.png")
+    return tmp_path / "pictures"
+
+
+def pack(folder, scale=2, **words):
+    return packed(load_plugins().choose("dataset", "folder"), str(folder), "train", scale, **words)
+
+
+def sampler(stores, **changes):
+    wanted = {"scale": 2, "batch": 4, "patch": 16, "seed": 3, "device": CPU} | changes
+    return Sampler(stores, **wanted)
+
+
+def a_net():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
+
+
+def run(steps=4, batches=None, criterion=None, net=None, guard=None, lr=1e-3, learned=lambda: None, **words):
+    net = net or a_net()
+    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    done = []
+    train(
+        lambda lr, scale: net(lr), criterion or Criterion([nn.L1Loss()], [1.0]), optimizer, batches, lambda step: None,
+        clipper(list(net.parameters()), 0.0, "norm"), guard or Guard(100.0, 3, CPU),
+        torch.amp.GradScaler("cpu", enabled=False), range(steps), 0, World(), lambda: False, learned,
+        lambda d: done.append(d), **words,
+    )  # fmt: skip
+    return net, done
+
+
+def difference(a: nn.Module, b: nn.Module) -> float:
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return max(float((x - y).detach().abs().max()) for x, y in pairs)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_lr_made_on_the_device_is_the_stored_lr_bit_for_bit(folder, scale):
+    """Many draws from small pictures, so that patches at every edge and corner are among them."""
+    stored, made = pack(folder, scale), pack(folder, scale, lr=False)
+    assert made.path.stat().st_size < stored.path.stat().st_size
+    one, two = (sampler([store], scale=scale, batch=40, patch=19) for store in (stored, made))
+    for step in range(3):
+        a, b = one(step), two(step)
+        assert torch.equal(a.hr, b.hr)
+        assert torch.equal(a.lr, b.lr)
+        assert b.lr.is_contiguous(memory_format=torch.channels_last)
+
+
+class Noise(nn.Module):
+    def forward(self, batch: Batch) -> Batch:
+        return Batch(batch.lr + 0.1 * torch.rand(len(batch.lr), 1, 1, 1), batch.hr)
+
+
+def everything(batches: Sequence[Batches], step: int) -> Batch:
+    found = [each(step)[1] for each in batches]
+    return Batch(torch.cat([b.lr for b in found]), torch.cat([b.hr for b in found]))
+
+
+def test_ranks_share_the_very_batch_of_one_process(folder):
+    draw = sampler([pack(folder)])
+    for augmentations in ([], [(Noise(), False)]):
+        whole = everything([Batches({2: draw}, augmentations, 5)], 7)
+        parts = everything([Batches({2: draw}, augmentations, 5, rank, 2) for rank in range(2)], 7)
+        assert torch.equal(whole.lr, parts.lr)
+        assert torch.equal(whole.hr, parts.hr)
+    own = everything([Batches({2: draw}, [(Noise(), True)], 5, rank, 2) for rank in range(2)], 7)
+    assert torch.equal(own.hr, whole.hr)
+    added = (own.lr - everything([Batches({2: draw}, [], 5)], 7).lr).mean((1, 2, 3))
+    assert len({round(float(a), 5) for a in added}) == 4, "each rank draws for itself"
+    assert Augmentation(name="a", build=Noise).per_rank is False
+
+
+def test_shards_are_disjoint_and_each_rank_reads_its_own(folder, tmp_path):
+    pairs = load_plugins().choose("dataset", "folder").build(folder, "train", 2)
+    write_shards(pairs, 2, 3, tmp_path / "out", "test", lambda done, total: None)
+    write_shards(pairs, 2, 3, "memory://out", "test", lambda done, total: None)
+    for root in (tmp_path / "out", "memory://out"):
+        shards = Shards(root, "train", 2)
+        assert len(shards) == 5
+        names = [[name for store in shards.stores(rank, 2) for name in store.names] for rank in range(2)]
+        assert sorted(names[0] + names[1]) == ["0", "1", "2", "3", "4"]
+        assert {shards[i].name for i in range(5)} == set("01234")
+        for i in range(5):
+            original = next(pairs[j] for j in range(5) if pairs[j].name == shards[i].name).hr
+            np.testing.assert_array_equal(
+                shards[i].hr, original[: len(original) // 2 * 2, : original.shape[1] // 2 * 2]
+            )
+        with pytest.raises(UsageError, match="3 shards cannot be shared by 4 ranks; pack with --shards 4"):
+            shards.stores(0, 4)
+        with pytest.raises(UsageError, match="packed for x2, not x3"):
+            Shards(root, "train", 3)
+    one, many = sampler([pack(folder)], batch=64), sampler(Shards(tmp_path / "out", "train", 2).stores(0, 1), batch=64)
+    seen = [{patch.numpy().tobytes() for step in range(40) for patch in draw(step).lr} for draw in (one, many)]
+    assert len(seen[0] & seen[1]) > 100, "patches cut through shards are patches of the pictures"
+
+
+def test_a_torn_shard_is_named(folder, tmp_path):
+    pairs = load_plugins().choose("dataset", "folder").build(folder, "train", 2)
+    write_shards(pairs, 2, 2, tmp_path / "out", "test", lambda done, total: None)
+    torn = next((tmp_path / "out").glob("shard-00001*"))
+    torn.write_bytes(torn.read_bytes()[:-5])
+    with pytest.raises(Exception, match=r"shard-00001.* has .* bytes, not .*; pack it again"):
+        Shards(tmp_path / "out", "train", 2).stores(0, 1)
+
+
+def test_accumulation_is_the_same_step(folder):
+    batches = Batches({2: sampler([pack(folder)])}, [], 0)
+    nets = [run(batches=batches, accumulate=parts)[0] for parts in (1, 2, 4)]
+    assert max(difference(nets[0], other) for other in nets[1:]) < 1e-5
+    assert difference(nets[0], a_net()) > 1e-3
+
+
+def test_a_learning_loss_sees_the_whole_batch_whatever_the_parts(folder):
+    class Learns(nn.Module):
+        seen: list = []  # noqa: RUF012
+
+        def forward(self, sr, hr):
+            return (sr - hr).abs().mean()
+
+        def update(self, sr, hr):
+            self.seen.append((sr.shape, hr.clone()))
+
+    batches = Batches({2: sampler([pack(folder)])}, [], 0)
+    for parts in (1, 2):
+        run(steps=1, batches=batches, criterion=Criterion([Learns()], [1.0]), accumulate=parts)
+    (shape, hr), (shape2, hr2) = Learns.seen
+    assert shape == shape2 == (4, 3, 32, 32)
+    assert torch.equal(hr, hr2)
+
+
+class Bad(nn.Module):
+    """L1 whose gradient, or value, is spoilt at some calls."""
+
+    def __init__(self, at, kind):
+        super().__init__()
+        self.at, self.kind, self.calls = at, kind, -1
+
+    def forward(self, sr, hr):
+        self.calls += 1
+        loss = (sr - hr).abs().mean()
+        if self.calls not in self.at:
+            return loss
+        if self.kind == "huge":
+            return loss * 1e6
+        if self.kind == "value":
+            return loss * float("nan")
+        return loss + (sr - sr.detach()).sum().sqrt() * 0  # value as before, gradient 0 * inf
+
+
+@pytest.mark.parametrize("kind", ["gradient", "value", "huge"])
+def test_a_bad_step_changes_nothing(folder, kind):
+    batches = Batches({2: sampler([pack(folder)])}, [], 0)
+    guard = Guard(100.0, 3, CPU)
+    spoilt, done = run(steps=6, batches=batches, criterion=Criterion([Bad({2, 4}, kind)], [1.0]), guard=guard)
+    assert [d.good for d in done] == [True, True, False, True, False, True]
+    assert guard.skipped == 2
+    assert all(p.isfinite().all() for p in spoilt.parameters())
+
+    def without(step):  # the same steps, had the bad ones never been
+        return batches([0, 1, 3, 5][step])
+
+    assert difference(spoilt, run(steps=4, batches=without)[0]) == 0
+
+
+def test_too_many_bad_steps_in_a_row_diverge(folder):
+    batches = Batches({2: sampler([pack(folder)])}, [], 0)
+    with pytest.raises(Diverged):
+        run(steps=9, batches=batches, criterion=Criterion([Bad({3, 4, 5}, "value")], [1.0]))
+
+
+def test_the_average_is_the_formula(folder):
+    batches, net = Batches({2: sampler([pack(folder)])}, [], 0), a_net()
+    average, expected = averaged(net, 0.8), [p.detach().clone() for p in net.parameters()]
+
+    def learned():
+        average.update(net)
+        for e, p in zip(expected, net.parameters(), strict=True):
+            e.mul_(0.8).add_(0.2 * p.detach())
+
+    run(batches=batches, net=net, learned=learned)
+    for e, p in zip(expected, average.module.parameters(), strict=True):
+        torch.testing.assert_close(p, e, rtol=1e-6, atol=1e-7)
+
+
+def test_half_precision_trains_nearly_alike(folder):
+    batches = Batches({2: sampler([pack(folder)])}, [], 0)
+    full, half = run(batches=batches)[0], run(batches=batches, precision="bf16")[0]
+    assert 0 < difference(full, half) < 1e-2
+
+
+def test_what_fits_is_tried_out():
+    def attempt(batch, patch):
+        if batch * patch**2 > 5 * 16**2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert largest(attempt, [(8, 16), (4, 16), (2, 16)]) == (4, 16)
+    assert largest(attempt, [(8, 16)]) is None
+    with pytest.raises(ZeroDivisionError):
+        largest(lambda batch, patch: 1 / 0, [(8, 16)])

@@ -1,0 +1,97 @@
+"""Optimizers, schedules and clipping against torch's own and the papers' formulae."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from srkit import OptionError, UnknownName
+from srkit.train.optim import clipper, make_optimizer, make_schedule, resolved_optimizer, resolved_schedule
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3))
+
+
+def rates(name, options, steps, wanted, lr=1.0):
+    optimizer = torch.optim.SGD(net().parameters(), lr=lr)
+    set_rate = make_schedule(name, options, optimizer, steps)
+    found = []
+    for step in wanted:
+        set_rate(step)
+        found.append(optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_the_default_optimizer_is_adam_of_the_paper():
+    ours, theirs = net(), net()
+    assert resolved_optimizer("adam", {})["betas"] == [0.9, 0.999]
+    assert resolved_optimizer("adam", {})["eps"] == 1e-8
+    one = make_optimizer("adam", resolved_optimizer("adam", {}), ours, 1e-3)
+    two = torch.optim.Adam(theirs.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
+    x = torch.rand(2, 3, 9, 9)
+    for _ in range(5):
+        for model, optimizer in ((ours, one), (theirs, two)):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_the_default_schedule_halves():
+    """Lim et al. 2017, section 4.2: halved every 200,000 steps."""
+    defaults = resolved_schedule("step", {})
+    steps = [0, 199_999, 200_000, 399_999, 400_000, 600_001]
+    assert rates("step", defaults, 300_000, steps, 1e-4) == [1e-4 * f for f in (1, 1, 0.5, 0.5, 0.25, 0.125)]
+
+
+def test_cosine_is_the_published_formula_and_multistep_torchs():
+    found = rates("cosine", {"min_lr": 0.1}, 50, range(51))
+    for step, rate in enumerate(found):
+        assert math.isclose(rate, 0.1 + 0.9 * (1 + math.cos(math.pi * step / 50)) / 2, abs_tol=1e-9)
+    reference = torch.optim.SGD(net().parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(reference, [3, 7], gamma=0.1)
+    expected = []
+    for _ in range(10):
+        expected.append(reference.param_groups[0]["lr"])
+        reference.step()
+        scheduler.step()
+    assert rates("multistep", {"milestones": [3, 7], "decay_rate": 0.1}, 10, range(10)) == pytest.approx(expected)
+
+
+def test_a_schedule_has_no_memory():
+    for name in ("step", "multistep", "cosine", "tanh", "poly", "wsd", "rsqrt", "constant"):
+        options = {"decay_every": 10, "warmup": 5}
+        ordered = rates(name, options, 40, range(40))
+        assert [rates(name, options, 40, [step])[0] for step in (0, 4, 17, 39)] == [ordered[i] for i in (0, 4, 17, 39)]
+        assert ordered[0] == pytest.approx(1e-6)
+
+
+def test_clipping():
+    for by, limit in (("norm", 0.5), ("value", 0.01), ("value/lr", 0.001)):
+        model = net()
+        model(torch.rand(2, 3, 9, 9)).sum().backward()
+        before = [p.grad.clone() for p in model.parameters()]
+        total = torch.cat([g.flatten() for g in before]).norm()
+        assert clipper(list(model.parameters()), limit, by)(0.1).item() == pytest.approx(total.item())
+        for p, g in zip(model.parameters(), before, strict=True):
+            bound = {"value": 0.01, "value/lr": 0.01}.get(by)
+            expected = g.clamp(-bound, bound) if bound else g * (0.5 / total)
+            torch.testing.assert_close(p.grad, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("resolve", "name", "options", "words"),
+    [
+        (resolved_optimizer, "adem", {}, "did you mean 'adam'"),
+        (resolved_optimizer, "adamw", {"beta": 1}, "did you mean 'betas'"),
+        (resolved_optimizer, "adamw", {"weight_decay": -1}, "greater than or equal to 0"),
+        (resolved_schedule, "cosin", {}, "did you mean 'cosine'"),
+        (resolved_schedule, "step", {"decay_every": 0}, "greater than 0"),
+    ],
+)
+def test_wrong_words(resolve, name, options, words):
+    with pytest.raises((UnknownName, OptionError), match=words):
+        resolve(name, options)
