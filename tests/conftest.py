@@ -2,6 +2,10 @@
 
 import pytest
 
+from tests.server import server
+
+__all__ = ["server"]
+
 
 @pytest.fixture(autouse=True)
 def only_built_ins(apart: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,10 +36,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> None:
-    """Each test in an empty folder, with no srkit variable of the user's."""
+    """Each test in an empty folder, with no srkit variable of the user's and none of the user's datasets."""
     for name in [name for name in os.environ if name.startswith("SRKIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SRKIT_CACHE", str(cache))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user-data"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -7,12 +7,41 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-from srkit import DataError, Pair, UnknownName, UsageError, list_images, missing_path, read_rgb
+from srkit import DataError, Pair, UnknownName, UsageError, data_folder, list_images, missing_path, read_rgb
 
 HELD_OUT = ("chelsea", "coffee")
 
 
-class Folder:
+class Pictures:
+    """HR files below root and the LR file of each, or None; read when asked for."""
+
+    def __init__(self, root: Path, scale: int, names: list[str], hr_files: list[Path], lr_files: list[Path | None]):
+        self.root, self.scale, self.names, self.hr_files, self.lr_files = root, scale, names, hr_files, lr_files
+
+    def __len__(self) -> int:
+        return len(self.hr_files)
+
+    def __getitem__(self, index: int) -> Pair:
+        hr, lr_file = read_rgb(self.hr_files[index]), self.lr_files[index]
+        if lr_file is None:
+            return Pair(self.names[index], None, hr)
+        lr = read_rgb(lr_file)
+        height, width = hr.shape[:2]
+        if lr.shape[:2] == (-(-height // self.scale), -(-width // self.scale)):
+            # MATLAB rounds sizes up: of an HR that was not cropped first, the last row and column are only partly there
+            lr = lr[: height // self.scale, : width // self.scale]
+        return Pair(self.names[index], lr, hr)
+
+    def fingerprint(self) -> str:
+        """Changes when a file is added, removed, renamed or rewritten."""
+        digest = hashlib.sha256(str(self.root.resolve()).encode())
+        for file in [*self.hr_files, *filter(None, self.lr_files)]:
+            stat = file.stat()
+            digest.update(f"\n{file.relative_to(self.root)} {stat.st_size} {stat.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+
+class Folder(Pictures):
     """The pictures of a folder, nested ones included, each read when asked for.
 
     Layouts: `root/*.png`; `root/HR` with or without LR beside it as `LR_bicubic/X2`, `LR/X2`, `X2`,
@@ -41,27 +70,14 @@ class Folder:
         if lr != "none":
             usual = [f"LR_bicubic/X{scale}", f"LR/X{scale}", f"X{scale}", f"LR_X{scale}", "LR"]
             lr_folder = existing(base, lr) if lr else first(base, usual)
-        self.root = root
-        self.hr_files = [f for f in list_images(hr_folder) if hr_folder != base or not in_lr(f.relative_to(base))]
-        if not self.hr_files:
+        hr_files = [f for f in list_images(hr_folder) if hr_folder != base or not in_lr(f.relative_to(base))]
+        if not hr_files:
             raise DataError(f"no pictures in '{hr_folder}' (PNG, JPEG, BMP, WebP or TIFF)")
-        self.lr_files = lr_partners(self.hr_files, hr_folder, lr_folder, scale) if lr_folder else None
-        self.names = [str(f.relative_to(hr_folder).with_suffix("")) for f in self.hr_files]
-
-    def __len__(self) -> int:
-        return len(self.hr_files)
-
-    def __getitem__(self, index: int) -> Pair:
-        lr = read_rgb(self.lr_files[index]) if self.lr_files else None
-        return Pair(self.names[index], lr, read_rgb(self.hr_files[index]))
-
-    def fingerprint(self) -> str:
-        """Changes when a file is added, removed, renamed or rewritten."""
-        digest = hashlib.sha256(str(self.root.resolve()).encode())
-        for file in [*self.hr_files, *(self.lr_files or [])]:
-            stat = file.stat()
-            digest.update(f"\n{file.relative_to(self.root)} {stat.st_size} {stat.st_mtime_ns}".encode())
-        return digest.hexdigest()
+        lr_files: list[Path | None] = [None] * len(hr_files)
+        if lr_folder:
+            lr_files = lr_partners(hr_files, hr_folder, lr_folder, scale)
+        names = [str(f.relative_to(hr_folder).with_suffix("")) for f in hr_files]
+        super().__init__(root, scale, names, hr_files, lr_files)
 
 
 def samples(root: Path | None, split: str, scale: int) -> Folder:
@@ -74,18 +90,18 @@ def samples(root: Path | None, split: str, scale: int) -> Folder:
 
 
 def benchmark(name: str, root: Path | None, split: str, scale: int) -> Folder:
-    """A published test set, `name` below root or $SRKIT_DATA, or in `bench/` or `benchmark/` there."""
-    place = root or os.environ.get("SRKIT_DATA")
-    if not place:
-        raise UnknownName(f"{name} is not found: name the folder that holds {name}/HR with --root or SRKIT_DATA")
-    place = Path(place).expanduser()
-    if not place.is_dir():
+    """A published test set, `name` below root or the data folder, or in `bench/` or `benchmark/` there."""
+    place = Path(root or data_folder()).expanduser()
+    if not place.is_dir() and (root or os.environ.get("SRKIT_DATA")):
         raise missing_path(place, "folder")
     for parent in (place, place / "bench", place / "benchmark"):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
             if folder.name.lower() == name.lower() and folder.is_dir():
                 return Folder(folder, split, scale)
-    raise UnknownName(f"{name} is not found below '{place}'; put its pictures in '{place / name / 'HR'}'")
+    raise UnknownName(
+        f"{name} is not found below '{place}': srkit data fetch {name.lower()}, or name the folder that holds {name}/HR"
+        " with --root or SRKIT_DATA"
+    )
 
 
 def first(base: Path, names: Iterable[str]) -> Path | None:
@@ -103,10 +119,10 @@ def in_lr(relative: Path) -> bool:
     return relative.parts[0].split("_")[0] in ("LR", "X2", "X3", "X4", "X8") and len(relative.parts) > 1
 
 
-def lr_partners(hr_files: list[Path], hr_folder: Path, lr_folder: Path, scale: int) -> list[Path]:
+def lr_partners(hr_files: list[Path], hr_folder: Path, lr_folder: Path, scale: int) -> list[Path | None]:
     """For each HR file its LR file: the same relative path and stem, or the stem and `x2`."""
     by_stem = {f.relative_to(lr_folder).with_suffix(""): f for f in list_images(lr_folder)}
-    partners = []
+    partners: list[Path | None] = []
     for file in hr_files:
         stem = file.relative_to(hr_folder).with_suffix("")
         partner = by_stem.get(stem.with_name(f"{stem.name}x{scale}")) or by_stem.get(stem)

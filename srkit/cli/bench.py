@@ -32,7 +32,10 @@ def bench(
     metrics: Annotated[
         list[str] | None, typer.Option(help="Metrics, separated by commas; psnr,ssim when not said.")
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder that holds the test sets; else $SRKIT_DATA.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds the test sets; else $SRKIT_DATA, else the user's data folder."),
+    ] = None,
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average eight flips and transposes; marked '+'.")
     ] = False,
@@ -94,7 +97,7 @@ def words(values: list[str] | None) -> list[str]:
 
 def scale_of(word: str) -> int:
     if not word.removeprefix("x").isdecimal() or int(word.removeprefix("x")) < 1:
-        raise UsageError(f"'{word}' is no scale; write --scales 2,3,4")
+        raise UsageError(f"'{word}' is no scale; write 2,3,4")
     return int(word.removeprefix("x"))
 
 

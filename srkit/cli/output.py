@@ -134,7 +134,7 @@ class Progress:
         parts = [f"{done:,}/{self.total:,}", text, self.left(done)]
         line = "  ".join(part for part in parts if part)
         if self.bar:
-            self.bar.update(self.task, completed=done, text=line)
+            self.bar.update(self.task, completed=done, total=self.total, text=line)
             return
         now = time.monotonic()
         if now - self.begun >= QUIET_SECONDS and now - self.shown >= PLAIN_SECONDS:

@@ -235,6 +235,8 @@ def show(entry: Entry) -> None:
         claims = ", ".join(f"{k} {v}" for k, v in w.claims.items())
         what = [w.preset or entry.component.name, f"x{w.scale}", w.tag, claims, w.trained_on, w.licence]
         print("  weights " + " ".join(word for word in what if word))
+    if getattr(entry.component, "archives", ()):
+        print(f"  {entry.component.page}\n  get it: srkit data fetch {entry.component.name}")
     if isinstance(entry.component, Model) and entry.component.from_file is not None:
         print("  it reads weight files: srkit upscale PHOTO --model FILE")
     elif isinstance(entry.component, Model) and entry.component.trainable and not entry.component.weights:

@@ -1,0 +1,226 @@
+"""Trainer steps per second over the bare step: what the engine costs beyond the arithmetic.
+
+    python benchmarks/train_throughput.py --data FOLDER [--models small,baseline] [--json]
+
+The bare step is forward, L1, backward and Adam on tensors that lie ready, with the same network, batch
+and precision. It is measured between the steps of a real training (sampling, augmentation, checks, log),
+in turns, so that a noisy machine disturbs both alike; the ratio is the median over the turns.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from srkit import load_plugins
+from srkit.load import build_net, pick_device
+from srkit.run import Run
+from srkit.train.keeper import Limits
+from srkit.train.loop import AUTOCAST
+from srkit.train.session import run_training
+
+MODELS = {"small": {"n_resblocks": 8, "n_feats": 32}, "baseline": {"n_resblocks": 16, "n_feats": 64}}
+
+
+class Silent:
+    def say(self, text: str) -> None: ...
+    def packing(self, what: str, done: int, total: int) -> None: ...
+    def training(self, step: int) -> None: ...
+    def progress(self, step: int, loss: float, psnr: float | None) -> None: ...
+
+
+def bare_steps(run: Run, device: torch.device) -> Callable[[int], float]:
+    """measure(n) -> seconds of n bare steps of this run's model, batch and precision."""
+    model = load_plugins().choose("model", run.model.name, run.model.options)
+    net = build_net(model, run.scales, device).to(memory_format=torch.channels_last)
+    if run.compile != "off":
+        net.compile(mode="reduce-overhead" if run.compile == "graphs" else None)
+    optimizer = torch.optim.Adam(net.parameters(), lr=run.lr)
+    lr = torch.rand(run.batch, 3, run.patch, run.patch, device=device).to(memory_format=torch.channels_last)
+    side = run.patch * run.scales[0]
+    hr = torch.rand(run.batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
+
+    def measure(steps: int) -> float:
+        synchronise(device)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            with torch.autocast(device.type, AUTOCAST.get(run.precision), run.precision in AUTOCAST):
+                sr = net(lr)
+            loss = nn.functional.l1_loss(sr.float(), hr)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        synchronise(device)
+        return time.perf_counter() - begin
+
+    return measure
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def compare(run: Run, device: torch.device, turns: int, each: int, resident: str) -> dict[str, float]:
+    """Train, with a turn of bare steps after every `each` steps; the median speeds and their ratio."""
+    bare = bare_steps(run, device)
+    found: list[tuple[float, float]] = []
+    calls, begun = 0, 0.0
+
+    def between() -> bool:
+        """The trainer asks once a step whether to stop."""
+        nonlocal calls, begun
+        calls += 1
+        if calls % each:
+            return False
+        synchronise(device)
+        trainer = time.perf_counter() - begun
+        if calls > each:  # the first turn warms both up
+            found.append((trainer, bare(each)))
+        else:
+            bare(each)
+        begun = time.perf_counter()
+        return len(found) == turns
+
+    with tempfile.TemporaryDirectory() as place:
+        run_training(
+            run, load_plugins(), Path(place) / "run", device, Silent(), Limits(stop=between), resident=resident
+        )
+    return {
+        "trainer_steps_per_s": each / statistics.median(t for t, _ in found),
+        "bare_steps_per_s": each / statistics.median(b for _, b in found),
+        "ratio": statistics.median(b / t for t, b in found),
+        "turns": len(found),
+    }
+
+
+def peer(path: Path, data: Path, options: dict[str, int], run: Run, steps: int) -> float:
+    """Steps per second of a checkout of BasicSR, by its own log, on the same pictures, model, batch and patch."""
+    with tempfile.TemporaryDirectory() as place:
+        folders = {which: Path(place) / which for which in ("hr", "lr")}
+        write_pairs(data, folders, run.scales[0])
+        (Path(place) / "opt.yml").write_text(
+            PEER.format(
+                hr=folders["hr"], lr=folders["lr"], steps=steps, scale=run.scales[0], batch=run.batch,
+                side=run.patch * run.scales[0], blocks=options["n_resblocks"], feats=options["n_feats"],
+            )
+        )  # fmt: skip
+        code = PEER_START.format(path=str(path.resolve()))
+        words = [sys.executable, "-c", code, "-opt", "opt.yml"]
+        done = subprocess.run(words, cwd=place, capture_output=True, text=True)
+    times = [line.split("time (data): ")[1].split(" ")[0] for line in done.stdout.splitlines() if "time (data)" in line]
+    if len(times) < 3:
+        sys.exit(f"BasicSR in {path} did not train: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
+    return 1 / statistics.median(float(text) for text in times[1:])
+
+
+def write_pairs(data: Path, folders: dict[str, Path], scale: int) -> None:
+    """PNG pairs, as that trainer wants them."""
+    from PIL import Image
+
+    from srkit.data.pairs import aligned
+
+    pairs = load_plugins().choose("dataset", "folder").build(data, "train", scale)
+    for folder in folders.values():
+        folder.mkdir()
+    for i in range(len(pairs)):
+        lr, hr = aligned(pairs[i], scale)
+        for which, pixels in (("lr", lr), ("hr", hr)):
+            Image.fromarray(pixels).save(folders[which] / f"{i:05d}.png", compress_level=1)
+
+
+PEER = """
+name: peer
+model_type: SRModel
+scale: {scale}
+num_gpu: auto
+manual_seed: 0
+datasets:
+  train:
+    name: pairs
+    type: PairedImageDataset
+    dataroot_gt: {hr}
+    dataroot_lq: {lr}
+    filename_tmpl: '{{}}'
+    io_backend: {{type: disk}}
+    gt_size: {side}
+    use_hflip: true
+    use_rot: true
+    num_worker_per_gpu: 2
+    batch_size_per_gpu: {batch}
+    dataset_enlarge_ratio: 100
+    prefetch_mode: ~
+network_g: {{type: EDSR, num_in_ch: 3, num_out_ch: 3, num_feat: {feats}, num_block: {blocks}, upscale: {scale},
+  res_scale: 1, img_range: 255., rgb_mean: [0.4488, 0.4371, 0.4040]}}
+path: {{pretrain_network_g: ~, strict_load_g: true, resume_state: ~}}
+train:
+  ema_decay: 0
+  optim_g: {{type: Adam, lr: !!float 1e-4, weight_decay: 0, betas: [0.9, 0.99]}}
+  scheduler: {{type: MultiStepLR, milestones: [200000], gamma: 0.5}}
+  total_iter: {steps}
+  warmup_iter: -1
+  pixel_opt: {{type: L1Loss, loss_weight: 1.0, reduction: mean}}
+logger: {{print_freq: 5, save_checkpoint_freq: !!float 1e9, use_tb_logger: false, wandb: {{project: ~}}}}
+"""
+
+# torchvision has since moved a function that BasicSR 1.4 imports.
+PEER_START = """
+import sys, types
+import torchvision.transforms.functional as functional
+moved = types.ModuleType("torchvision.transforms.functional_tensor")
+moved.rgb_to_grayscale = functional.rgb_to_grayscale
+sys.modules[moved.__name__] = moved
+sys.path.insert(0, {path!r})
+from basicsr.train import train_pipeline
+train_pipeline(".")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of pictures; the shipped samples when not said")
+    parser.add_argument("--models", default="small,baseline", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=0, help="per turn; 10 for small, 4 for baseline, 100 on a GPU")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--compile", default="off")
+    parser.add_argument("--resident", default="auto")
+    parser.add_argument("--peer", type=Path, help="a checkout of BasicSR to run on the same data and models")
+    parser.add_argument("--json", action="store_true")
+    words = parser.parse_args()
+    device = pick_device(words.device)
+    rows = []
+    for name in words.models.split(","):
+        values = {
+            "model": {"name": "edsr", **MODELS[name]}, "validate_every": 10**9, "precision": words.precision,
+            "compile": words.compile, "steps": 10**7,
+        }  # fmt: skip
+        if words.data:
+            values["data"] = {"name": "folder", "root": str(words.data)}
+        run = Run.from_dict(values).resolved(load_plugins())
+        each = words.steps or (100 if device.type == "cuda" else {"small": 10, "baseline": 4}[name])
+        row = {"model": name, "device": str(device), "precision": run.precision, "compile": run.compile,
+               "resident": words.resident, **compare(run, device, words.turns, each, words.resident)}  # fmt: skip
+        if words.peer:
+            row["peer_steps_per_s"] = peer(words.peer, words.data, MODELS[name], run, 40)
+            row["over_peer"] = row["trainer_steps_per_s"] / row["peer_steps_per_s"]
+        rows.append(row)
+        if not words.json:
+            told = f"{name:<9} trainer {row['trainer_steps_per_s']:.3f} steps/s, bare {row['bare_steps_per_s']:.3f}"
+            beside = f", BasicSR {row['peer_steps_per_s']:.3f} steps/s" if words.peer else ""
+            print(f"{told}, ratio {row['ratio']:.3f}{beside}", flush=True)
+    if words.json:
+        print(json.dumps({"ratio": min(row["ratio"] for row in rows), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""Download a file: resumed where it broke off, checked, and under its name only when it is whole."""
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from srkit.errors import ChecksumError, FetchError, SrkitError, UsageError, one_line
+from srkit.images import write_atomically
+
+CHUNK = 1 << 20
+TRIES = 5  # in a row that bring nothing new
+PAUSE = 1.0  # seconds before the second try, doubled before each further one
+TIMEOUT = 30.0  # seconds without a byte
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers that may be others in a moment
+
+Progress = Callable[[int, int | None], None]
+
+
+def fetch(
+    url: str,
+    path: Path,
+    *,
+    sha256: str = "",
+    size: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> str:
+    """Download `url` to `path`, going on with what an earlier try left; the SHA-256 of the file.
+
+    A file that is at `path` already and fits `size` and `sha256` is left as it is. While incomplete it is
+    called `path.part`; a `path.part.json` beside that keeps which version of the file it is, so that two
+    versions are never joined. `progress(done, total)` is given bytes, total None where the server does not
+    say. Proxies as in urllib.
+
+    Raises FetchError where it cannot be had, ChecksumError where size or SHA-256 are not those expected,
+    SrkitError where it cannot be written.
+    """
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise UsageError(f"'{url}' is no http(s) address")
+    if path.is_file() and size in (None, path.stat().st_size):
+        there = file_sha256(path)
+        if sha256 in ("", there):
+            return there
+    with Part(path.with_name(f"{path.name}.part"), url) as part:
+        resumed = part.done > 0
+        receive_all(part, size, sha256, progress)
+        if resumed and sha256 not in ("", part.digest.hexdigest()):
+            part.restart()  # what an earlier try left was bad
+            receive_all(part, size, sha256, progress)
+        got = part.digest.hexdigest()
+        if sha256 not in ("", got):
+            part.restart()
+            raise ChecksumError(f"'{url}' has the SHA-256 {got}, not {sha256}")
+        part.rename(path)
+        return got
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SrkitError(f"cannot write '{path}': {one_line(error)}") from None
+
+
+class Part:
+    """The file while it is incomplete: its bytes, how many, their digest, and which version they are of."""
+
+    def __init__(self, path: Path, url: str):
+        self.path, self.url = path, url
+        self.sidecar = path.with_name(f"{path.name}.json")
+        self.about: dict[str, Any] = {}
+        self.digest, self.done = hashlib.sha256(), 0
+
+    def __enter__(self) -> "Part":
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "a+b")
+        try:
+            lock(self.file, self.path)
+            with suppress(OSError, ValueError):
+                about = json.loads(self.sidecar.read_text())
+                self.about = about if about["url"] == self.url else {}
+            self.file.seek(0)
+            while chunk := self.file.read(CHUNK):
+                self.digest.update(chunk)
+                self.done += len(chunk)
+        except BaseException:
+            self.file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # a full disk, which was told already
+            self.file.close()
+        if not self.done:
+            self.path.unlink(missing_ok=True)
+            self.sidecar.unlink(missing_ok=True)
+
+    @property
+    def validator(self) -> str:
+        """What tells the server which version this is: a strong ETag, else the date; empty if it gave neither."""
+        etag = self.about.get("etag") or ""
+        return etag if etag.startswith('"') else self.about.get("modified") or ""
+
+    def restart(self) -> None:
+        with writing(self.path):
+            self.file.truncate(0)
+        self.digest, self.done, self.about = hashlib.sha256(), 0, {}
+
+    def begin(self, response: Any, total: int | None) -> None:
+        """Remember the version that is being received."""
+        self.about = {"url": self.url, "etag": response.headers.get("ETag"), "total": total,
+                      "modified": response.headers.get("Last-Modified")}  # fmt: skip
+        with writing(self.sidecar):
+            write_atomically(self.sidecar, lambda file: file.write(json.dumps(self.about).encode()))
+
+    def add(self, chunk: bytes) -> None:
+        with writing(self.path):
+            self.file.write(chunk)
+        self.digest.update(chunk)
+        self.done += len(chunk)
+
+    def rename(self, path: Path) -> None:
+        with writing(path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            os.replace(self.path, path)
+            self.sidecar.unlink(missing_ok=True)
+
+
+def lock(file: Any, path: Path) -> None:
+    """Two that write one file would spoil it. Where the system or the disk knows no locks there are none."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SrkitError(f"'{path}' is being fetched by another program") from None
+    except (ImportError, OSError):
+        pass
+
+
+def receive_all(part: Part, size: int | None, sha256: str, progress: Progress) -> None:
+    """Receive until the whole file is there; try again where the connection breaks."""
+    if part.done and part.done == part.about.get("total"):
+        return
+    failures, furthest, answered = 0, part.done, False
+    while True:
+        try:
+            receive(part, size, sha256, progress)
+            return
+        except (OSError, http.client.HTTPException) as error:
+            if part.done > furthest:
+                failures, furthest, answered = 0, part.done, True
+            failures += 1
+            if isinstance(error, HTTPError):
+                again = error.code in BUSY
+            else:  # who cannot be reached from the start will not be in a second; who broke off may be
+                again = answered or not isinstance(error, URLError | http.client.InvalidURL)
+            if failures >= TRIES or not again:
+                raise FetchError(told(error, part)) from None
+            time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def receive(part: Part, size: int | None, sha256: str, progress: Progress) -> None:
+    """One request, for what is still missing. Raises ConnectionError where less came than was announced."""
+    if part.done and not part.validator and not sha256:
+        part.restart()  # nothing would tell whether the rest belongs to the same file
+    headers = {"User-Agent": "srkit", "Accept-Encoding": "identity"}
+    if part.done:
+        headers["Range"] = f"bytes={part.done}-"
+        if part.validator:
+            headers["If-Range"] = part.validator
+    try:
+        response = urlopen(Request(part.url, headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        if error.code != 416 or not part.done:
+            raise
+        error.close()
+        part.restart()
+        return receive(part, size, sha256, progress)
+    with response:
+        start, total = extent(part, response)
+        if start is None:
+            part.restart()
+            return receive(part, size, sha256, progress)
+        check_answer(part, response, start, total, size)
+        if part.done > start:
+            part.restart()
+        part.begin(response, total)
+        progress(part.done, total)
+        while chunk := response.read1(CHUNK):
+            part.add(chunk)
+            progress(part.done, total)
+    expected = size if total is None else total
+    if expected is not None and part.done < expected:
+        raise ConnectionError(f"{part.done:,} of {expected:,} bytes came")
+    if size is not None and part.done != size:
+        wrong_size(part, part.done, size)
+    return None
+
+
+def extent(part: Part, response: Any) -> tuple[int | None, int | None]:
+    """(first byte, size of the whole or None) of what is sent; None where it is not what was asked for."""
+    announced = response.headers.get("Content-Length")
+    if response.status != 206:  # the server ignores ranges, or the file has changed: it sends the whole
+        return 0, int(announced) if announced else None
+    start, total = content_range(response.headers.get("Content-Range", ""))
+    named = {"etag": response.headers.get("ETag"), "modified": response.headers.get("Last-Modified"), "total": total}
+    same = all(part.about.get(key) in (None, value) for key, value in named.items() if value is not None)
+    return (start, total) if same and start == part.done else (None, None)
+
+
+def content_range(text: str) -> tuple[int, int | None]:
+    """(first byte, size of the whole) of `bytes 100-199/1000`; -1 where it cannot be read."""
+    try:
+        unit, _, rest = text.partition(" ")
+        span, _, total = rest.partition("/")
+        return (int(span.partition("-")[0]) if unit == "bytes" else -1), (None if total == "*" else int(total))
+    except ValueError:
+        return -1, None
+
+
+def check_answer(part: Part, response: Any, start: int, total: int | None, size: int | None) -> None:
+    """Before anything is received: is it the file, and is there room for it?"""
+    if response.headers.get_content_type() == "text/html":
+        raise FetchError(f"'{part.url}' answers with a web page, not with the file; look at it in a browser")
+    if size is not None and total not in (None, size):
+        wrong_size(part, total or 0, size)
+    missing = (total or size or 0) - start
+    if missing > (free := shutil.disk_usage(part.path.parent).free):
+        raise SrkitError(
+            f"'{part.path.parent}' has {amount(free)} free, and '{part.path.stem}' needs {amount(missing)} more"
+        )
+
+
+def wrong_size(part: Part, got: int, size: int) -> None:
+    part.restart()
+    raise ChecksumError(f"'{part.url}' has {got:,} bytes, not {size:,}")
+
+
+def told(error: Exception, part: Part) -> str:
+    """Why it cannot be had, in one line with the URL, and what is kept."""
+    if isinstance(error, HTTPError):
+        text = f"'{part.url}' answers {error.code} {error.reason}".rstrip()
+    elif isinstance(error, URLError):
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        text = f"'{urlsplit(part.url).netloc}' cannot be reached ({reason}): {part.url}"
+    else:
+        text = f"the connection broke {TRIES} times ({one_line(error)}): {part.url}"
+    return f"{text}; {amount(part.done)} of it are kept in '{part.path}'" if part.done else text
+
+
+def amount(size: int) -> str:
+    """Bytes as a person says them: `312 kB`, `66 MB`, `3.5 GB`."""
+    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
+        if size >= 10**power:
+            value = size / 10**power
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{size} bytes"
