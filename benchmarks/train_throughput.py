@@ -9,6 +9,7 @@ in turns, so that a noisy machine disturbs both alike; the ratio is the median o
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -116,10 +117,11 @@ def peer(path: Path, data: Path, options: dict[str, int], run: Run, steps: int) 
         code = PEER_START.format(path=str(path.resolve()))
         words = [sys.executable, "-c", code, "-opt", "opt.yml"]
         done = subprocess.run(words, cwd=place, capture_output=True, text=True)
-    times = [line.split("time (data): ")[1].split(" ")[0] for line in done.stdout.splitlines() if "time (data)" in line]
+    log = done.stdout + done.stderr
+    times = re.findall(r"time \(data\): ([\d.]+)", log)
     if len(times) < 3:
-        sys.exit(f"BasicSR in {path} did not train: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
-    return 1 / statistics.median(float(text) for text in times[1:])
+        sys.exit(f"BasicSR in {path} did not train: {log.strip().splitlines()[-1:]}")
+    return 1 / float(times[-1])  # it prints the mean since the start
 
 
 def write_pairs(data: Path, folders: dict[str, Path], scale: int) -> None:

@@ -24,7 +24,8 @@ def train(
     max_time: Annotated[
         str | None, typer.Option(help="Stop after this long: 90s, 10m, 1h30m. The run can be resumed.")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="A run file (TOML).")] = None,
+    run: Annotated[str | None, typer.Option(help="A run file (TOML), or a recipe's name.")] = None,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and stop.")] = False,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="Lay one value over the run: lr=1e-3, model.n_feats=32.")
     ] = None,
@@ -43,9 +44,13 @@ def train(
     ] = "60s",
 ) -> None:
     """Train a model. Ctrl-C saves and says how to resume."""
+    from srkit.recipes import run_file
     from srkit.run import Run, merge, parse_assignment, read_run_file
 
     registry = output.load()
+    if list_recipes:
+        print_recipes(registry)
+        return
     max_seconds = output.seconds_of(max_time)
     if resident not in ("auto", "yes", "no"):
         raise UsageError(f"--resident is auto, yes or no, not '{resident}'")
@@ -69,7 +74,7 @@ def train(
         if not resume.is_dir():
             raise missing_path(resume, "folder")
     else:
-        values = read_run_file(run) if run else {}
+        values = read_run_file(run_file(run, registry)) if run else {}
         for layer in layers:
             values = merge(values, layer)
         wanted = Run.from_dict(values).resolved(registry)
@@ -93,6 +98,20 @@ def train(
             report(outcome, wanted, folder)
     if outcome.reason == "stopped":
         raise typer.Exit(130)
+
+
+def print_recipes(registry: Registry) -> None:
+    """A table of the run files that ship with plugins."""
+    from srkit.recipes import recipes
+    from srkit.run import Run, read_run_file
+
+    rows = []
+    for recipe in recipes(registry):
+        run = Run.from_dict(read_run_file(recipe.path))
+        scales = ", ".join(f"x{scale}" for scale in run.scales)
+        rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, recipe.about])
+    output.table(["recipe", "model", "scale", "steps", "package", "about"], rows, right=[3])
+    print("srkit train --run RECIPE trains one; --set key=value changes it")
 
 
 def report(outcome: Any, run: Any, folder: Path) -> None:

@@ -60,6 +60,17 @@ def test_the_command_reference_is_what_the_commands_say():
     assert PAGE.read_text() == reference()
 
 
+def test_the_table_of_run_keys_is_what_the_run_declares():
+    """After a change: python docs/generate_run_keys.py"""
+    sys.path.insert(0, str(DOCS))
+    try:
+        from generate_run_keys import PAGE, page
+    finally:
+        sys.path.remove(str(DOCS))
+    assert PAGE.read_text() == page()
+    assert "| `batch` | int > 0 | `16` |" in page()
+
+
 def test_the_tutorial_runs(stranger_python, tmp_path, photo):
     """Every command of it, in an environment of its own; trainings are cut to a second."""
     Image.fromarray(photo[:40, :56]).save(tmp_path / "photo.jpg")
