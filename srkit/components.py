@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "KINDS", "Archive", "Augmentation", "Batch", "Component", "Dataset", "Lazy", "Loss", "Metric", "Model",
-    "Pair", "PairSequence", "Tracker", "Weights", "Wrapper", "lazy",
+    "KINDS", "Archive", "Augmentation", "Batch", "Component", "Dataset", "Layout", "Lazy", "Loss", "Metric", "Model",
+    "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper", "lazy",
 ]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -63,20 +63,76 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A trained weight file of a model, as data.
+    """A trained weight file of a model, as data: srkit's own, or in one of the model's `layouts`.
 
-    `resource` is `package:path/in/package`, a file shipped in a plugin's wheel.
-    `claims` are published scores, `{"set5 y psnr": 37.99}`, shown by `srkit plugins NAME`.
+    Attributes:
+        resource: `package:path/in/package`, a file shipped in a plugin's wheel. Either this or `url`.
+        url: http or https; downloaded into the cache when it is first used, and compared with `sha256`.
+        preset: of which preset; empty: of any, the user's options included.
+        tag: what tells two files of one preset and scale apart, for the reader.
+        sha256: as hexadecimal; must be given with `url`.
+        claims: published scores, `{"set5 y psnr": 37.99}`, shown by `srkit plugins NAME`.
     """
 
     scale: int
-    resource: str
+    resource: str = ""
+    url: str = ""
     preset: str = ""
     tag: str = ""
     sha256: str = ""
     claims: Mapping[str, float] = field(default_factory=dict)
     licence: str = ""
     trained_on: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.resource) == bool(self.url):
+            raise ValueError("weights have either a resource or a url")
+        if self.url and not re.fullmatch(r"https?://[^/]+/(.*/)?[^/?#]+\.(safetensors|pth?)", self.url):
+            raise ValueError(f"the url of weights is http(s) and ends in .safetensors, .pt or .pth, not {self.url!r}")
+        if self.url and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"weights from a url need a sha256 of 64 hexadecimal digits, not {self.sha256!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a `Layout` makes of another program's tensors.
+
+    Attributes:
+        scales: what the model is built for.
+        options: the options it is built with.
+        tensors: its state dict then, by srkit's names.
+        assumed: what the file does not say and was taken to be so: `{"res_scale": 0.1}`.
+        notes: what else a user should know of this file, in one line.
+    """
+
+    scales: Sequence[int]
+    options: Mapping[str, Any]
+    tensors: Mapping[str, "torch.Tensor"]
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How another program names and keeps a model's weights: srkit then reads and writes its files.
+
+    As in a `build`, what comes after the `*` is set by the user: `srkit weights convert --set res_scale=0.1`.
+
+    Attributes:
+        read: `read(tensors, *, ...)` of a file's tensors by name gives a `Reading`, or None where they are not
+            this model's in this layout. It must be certain: every name and every shape is compared.
+        write: `write(tensors, scales, options, *, ...)` gives `(tensors, settings)`: the same weights by the other
+            program's names, and what that program must be told since its file does not say it.
+        suffixes: of its files. Where two layouts of a model share one, the user must say which is meant.
+        key: the key its files keep the tensors under; empty for a plain state dict.
+        summary: whose layout it is.
+    """
+
+    read: "Callable[..., Reading | None]"
+    write: "Callable[..., tuple[Mapping[str, torch.Tensor], Mapping[str, Any]]]"
+    suffixes: Sequence[str] = (".pth",)
+    key: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +148,8 @@ class Model(Component):
         trainable: False for an interpolation without parameters, which needs no weights.
         from_file: given the path of a weight file that srkit did not write, `(net, scale)`, the network it
             holds with its weights loaded, as `build` would give it; None where the file is not this model's.
+            For a model that is nothing without such a file; one with a `build` of its own has `layouts`.
+        layouts: name -> how another program keeps this model's weights.
     """
 
     scales: Sequence[int] = (2, 3, 4)
@@ -103,6 +161,7 @@ class Model(Component):
     receptive_field: int | Callable[..., int] | None = None
     trainable: bool = True
     from_file: "Callable[[Path], tuple[torch.nn.Module, int] | None] | None" = None
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,8 @@
 import math
 from functools import partial
 
-from srkit import Augmentation, Dataset, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
+from srkit import Augmentation, Dataset, Layout, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
+from srkit_builtin import archives
 from srkit_builtin.folders import Folder, benchmark, samples
 
 ANY_SCALE = tuple(range(2, 9))
@@ -46,6 +47,69 @@ def srkit_models():
             paper="Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPRW 2017",
             licence="MIT",
             receptive_field=lazy("srkit_builtin.edsr:receptive_field"),
+            layouts={
+                "edsr-pytorch": Layout(
+                    read=lazy("srkit_builtin.layouts:read_edsr"),
+                    write=lazy("srkit_builtin.layouts:write_edsr"),
+                    suffixes=(".pt", ".pth"),
+                    summary="the authors' code, sanghyun-son/EDSR-PyTorch",
+                ),
+                "basicsr": Layout(
+                    read=lazy("srkit_builtin.layouts:read_basicsr"),
+                    write=lazy("srkit_builtin.layouts:write_basicsr"),
+                    key="params",
+                    summary="XPixelGroup/BasicSR",
+                ),
+            },
+        ),
+        Model(
+            name="mdsr",
+            build=lazy("srkit_builtin.mdsr:MDSR"),
+            scales=(2, 3, 4),
+            multi_scale=True,
+            presets={"mdsr-baseline": {}, "mdsr-large": {"n_resblocks": 80}},
+            summary="EDSR for several scales at once: one trunk, each scale its own way in and out",
+            paper="Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPRW 2017",
+            licence="MIT",
+            receptive_field=lazy("srkit_builtin.mdsr:receptive_field"),
+            layouts={
+                "edsr-pytorch": Layout(
+                    read=lazy("srkit_builtin.layouts:read_mdsr"),
+                    write=lazy("srkit_builtin.layouts:write_mdsr"),
+                    suffixes=(".pt", ".pth"),
+                    summary="the authors' code, sanghyun-son/EDSR-PyTorch",
+                ),
+            },
+        ),
+        Model(
+            name="vdsr",
+            build=lazy("srkit_builtin.vdsr:VDSR"),
+            scales=(2, 3, 4),
+            multi_scale=True,
+            summary="Twenty convolutions that correct the luma of a bicubic enlargement, the same at every scale",
+            paper="Kim et al., Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
+            licence="MIT",
+            receptive_field=lazy("srkit_builtin.vdsr:receptive_field"),
+        ),
+        Model(
+            name="srresnet",
+            build=lazy("srkit_builtin.srresnet:SRResNet"),
+            scales=(2, 3, 4),
+            summary="Residual blocks with batch normalisation: SRGAN's generator, trained for PSNR",
+            paper="Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial "
+            "Network, CVPR 2017",
+            licence="MIT",
+            receptive_field=lazy("srkit_builtin.srresnet:receptive_field"),
+        ),
+        Model(
+            name="srcnn",
+            build=lazy("srkit_builtin.srcnn:SRCNN"),
+            scales=(2, 3, 4),
+            presets={"srcnn-915": {}, "srcnn-955": {"f2": 5}},
+            summary="Three convolutions on the luma of a bicubic enlargement: the first network of its kind",
+            paper="Dong et al., Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
+            licence="MIT",
+            receptive_field=lazy("srkit_builtin.srcnn:receptive_field"),
         ),
     ]
 
@@ -69,11 +133,48 @@ def srkit_datasets():
     return [
         Dataset(name="folder", build=Folder, summary="Your own pictures: HR alone, or HR and LR folders"),
         Dataset(
+            name="shards",
+            build=lazy("srkit.data.shards:Shards"),
+            summary="What srkit data pack wrote, in a folder or at an address; each rank opens its own part",
+        ),
+        Dataset(
             name="samples", build=samples, summary="Ten free photographs that ship with srkit: 8 to train, 2 held out"
         ),
+        Dataset(
+            name="div2k",
+            build=lazy("srkit_builtin.div2k:div2k"),
+            summary="800 photographs to train, 100 to validate, with five kinds of LR; Agustsson and Timofte 2017",
+            licence="academic research only; each picture's copyright is its owner's",
+            archives=archives.DIV2K,
+            page=archives.DIV2K_PAGE,
+        ),
+        Dataset(
+            name="flickr2k",
+            build=lazy("srkit_builtin.div2k:flickr2k"),
+            summary="2650 photographs to train, Lim et al. 2017",
+            archives=archives.FLICKR2K,
+            page=archives.FLICKR2K_PAGE,
+        ),
         *(
-            Dataset(name=name, build=partial(benchmark, folder), benchmark=True, summary=f"{text}; under $SRKIT_DATA")
+            Dataset(
+                name=name,
+                build=partial(benchmark, folder),
+                benchmark=True,
+                summary=f"{text}; under $SRKIT_DATA",
+                licence="research use",
+                archives=archives.BENCHMARKS,
+                page=archives.EDSR_PAGE,
+            )
             for name, (folder, text) in published.items()
+        ),
+        Dataset(
+            name="manga109",
+            build=partial(benchmark, "Manga109"),
+            benchmark=True,
+            summary="109 pages of manga, Matsui et al. 2017; under $SRKIT_DATA",
+            licence="academic research, on application",
+            archives=archives.MANGA109,
+            page=archives.MANGA109_PAGE,
         ),
     ]
 
@@ -103,6 +204,47 @@ def srkit_augmentations():
             name="dihedral",
             build=lazy("srkit_builtin.dihedral:Dihedral"),
             summary="Two flips and a transpose, bit-exact",
+        ),
+        Augmentation(
+            name="colour-jitter",
+            build=lazy("srkit_builtin.colour:ColourJitter"),
+            summary="Brightness, contrast, saturation and hue, the same for LR and HR",
+        ),
+        Augmentation(
+            name="channel-shuffle",
+            build=lazy("srkit_builtin.colour:ChannelShuffle"),
+            summary="Red, green and blue in another order",
+        ),
+        Augmentation(
+            name="mixup",
+            build=lazy("srkit_builtin.mixing:Mixup"),
+            summary="A weighted mean with another pair of the batch",
+        ),
+        Augmentation(
+            name="blend",
+            build=lazy("srkit_builtin.mixing:Blend"),
+            summary="A weighted mean with one random colour",
+        ),
+        Augmentation(
+            name="cutmix",
+            build=lazy("srkit_builtin.mixing:CutMix"),
+            summary="A rectangle of another pair of the batch",
+        ),
+        Augmentation(
+            name="cutblur",
+            build=lazy("srkit_builtin.mixing:CutBlur"),
+            summary="A part of LR made clean, by bicubic from HR: for degraded LR, after 'realistic'",
+        ),
+        Augmentation(
+            name="rescale",
+            build=lazy("srkit_builtin.rescale:Rescale"),
+            summary="HR smaller by a random factor, and LR made from it by bicubic",
+        ),
+        Augmentation(
+            name="realistic",
+            build=lazy("srkit_builtin.realistic:Realistic"),
+            per_rank=True,
+            summary="LR made from HR by Real-ESRGAN's blur, resize, noise and JPEG, twice over",
         ),
     ]
 

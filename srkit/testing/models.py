@@ -14,7 +14,7 @@ from srkit.upscale.wrap import make_upscaler
 
 SIZES = ((1, 1), (3, 5), (17, 13), (24, 32))
 LARGE = 5_000_000  # parameters from which the costly checks are left to the smaller presets
-WORK = 3e10  # parameters times pixels, beyond which measuring by gradient takes minutes
+WORK = 1.35e10  # parameters times pixels, beyond which measuring by gradient takes minutes on a CPU
 
 
 def checks(registry: Registry, entry: Entry) -> Iterator[Check]:

@@ -13,7 +13,7 @@ def eight(image: np.ndarray) -> list[np.ndarray]:
     return [np.rot90(m, k) for m in (image, image[:, ::-1]) for k in range(4)]
 
 
-@pytest.mark.parametrize("side", [7, 8])
+@pytest.mark.parametrize("side", [7, 8, 17])
 def test_dihedral_turns_both_images_alike_and_exactly(registry, side):
     rng = np.random.default_rng(0)
     hr = rng.random((3 * side, 3 * side, 3), dtype=np.float32)

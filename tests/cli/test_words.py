@@ -9,7 +9,16 @@ import pytest
 HEAVY = ("torch", "torchvision", "timm", "kornia")
 
 
-INSTANT = ["--help", "--version", "plugins", "plugins --json", "train --help", "bench --help", "upscale --help"]
+INSTANT = [
+    "--help",
+    "--version",
+    "plugins",
+    "plugins --json",
+    "train --help",
+    "bench --help",
+    "upscale --help",
+    "data check --help",
+]
 
 
 @pytest.mark.parametrize("line", INSTANT)
@@ -105,9 +114,14 @@ def test_plugins_lists_and_shows(run_srkit):
     listed = json.loads(out)["plugins"]
     assert code == 0
     assert [f"{p['kind']} {p['name']}" for p in listed] == [
-        "model nearest", "model bicubic", "model lanczos", "model edsr", "loss l1", "loss l2",
-        "dataset folder", "dataset samples", "dataset set5", "dataset set14", "dataset b100", "dataset urban100",
-        "metric psnr", "metric ssim", "augmentation dihedral", "wrapper self-ensemble", "tracker jsonl",
+        "model nearest", "model bicubic", "model lanczos", "model edsr", "model mdsr", "model vdsr", "model srresnet",
+        "model srcnn", "loss l1", "loss l2",
+        "dataset folder", "dataset shards", "dataset samples", "dataset div2k", "dataset flickr2k", "dataset set5",
+        "dataset set14", "dataset b100", "dataset urban100", "dataset manga109",
+        "metric psnr", "metric ssim", "augmentation dihedral", "augmentation colour-jitter",
+        "augmentation channel-shuffle", "augmentation mixup", "augmentation blend", "augmentation cutmix",
+        "augmentation cutblur", "augmentation rescale", "augmentation realistic",
+        "wrapper self-ensemble", "tracker jsonl",
     ]  # fmt: skip
     assert all(p["package"] == "srkit" and p["version"] for p in listed)
     _, table, _ = run_srkit("plugins")

@@ -150,6 +150,23 @@ def srkit_augmentations():
         "LR and HR no longer show the same",
         "draw the random numbers once",
     ),
+    "augmentation that degrades LR two pixels off": (
+        """
+def build():
+    import torch
+    class Bad(torch.nn.Module):
+        def forward(self, batch):
+            lr = batch.lr + 0.1 * torch.randn(batch.lr.shape)
+            return Batch(lr.roll(2, -1).clamp(0, 1), batch.hr)
+    return Bad()
+@hookimpl
+def srkit_augmentations():
+    return [Augmentation(name="bad", build=build, summary="broken", licence="MIT")]
+""",
+        "bad",
+        "LR fits HR best when shifted by -2 pixels right and 0 down",
+        "align_corners=False",
+    ),
     "loss that forgets its optimizer": (
         """
 def build():
@@ -189,6 +206,26 @@ def test_a_broken_plugin_is_told_what_to_change(install, run_srkit, fault):
     _, text, _ = run_srkit("plugins", "check", name)
     assert "  fault  " in text
     assert "         -> " in text
+
+
+def test_an_augmentation_may_degrade_lr(install, run_srkit):
+    source = """
+def build():
+    import torch
+    class Noise(torch.nn.Module):
+        def forward(self, batch):
+            return Batch((batch.lr + 0.15 * torch.randn(batch.lr.shape)).clamp(0, 1), batch.hr)
+    return Noise()
+@hookimpl
+def srkit_augmentations():
+    return [Augmentation(name="noise", build=build, summary="Gaussian noise on LR", licence="MIT")]
+"""
+    install("srkit-noise", HEAD + source)
+    code, out, _ = run_srkit("plugins", "check", "noise", "--json")
+    findings = {f["check"]: f for f in json.loads(out)["augmentation noise"]}
+    assert code == 0
+    assert findings["both images are changed alike"]["outcome"] == "note"
+    assert "LR is degraded: its correlation with HR falls to 0." in findings["both images are changed alike"]["text"]
 
 
 DATASET = """

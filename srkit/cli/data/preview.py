@@ -1,0 +1,121 @@
+"""`srkit data preview`: a sheet of training patches, as they are cut and as the network will see them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srkit.cli import output
+from srkit.errors import UnknownName, UsageError, did_you_mean
+from srkit.plugins import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from srkit.components import Batch
+    from srkit.run import Run
+
+SIDE = 160  # pixels that an HR patch has on the sheet, or more
+MARGIN, LABEL = 8, 24  # pixels
+LARGEST = 100e6  # pixels of a sheet, which is for looking at
+
+
+def preview(
+    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    augmentation: Annotated[
+        list[str] | None, typer.Option(help="Augmentation to apply, several in their order; dihedral when not said.")
+    ] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="An augmentation's option: realistic.strength=0.5.")
+    ] = None,
+    scale: Annotated[int, typer.Option(min=1, help="Upsampling factor.")] = 4,
+    patch: Annotated[int, typer.Option(min=1, help="Side of an LR patch in pixels.")] = 48,
+    count: Annotated[int, typer.Option(min=1, max=64, help="Patches to show.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other patches and changes.")] = 0,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")] = Path("preview.png"),
+) -> None:
+    """Show what the network will see: LR and HR patches, plain and augmented, side by side."""
+    from srkit.cli.train import data_table
+    from srkit.images import Picture, check_output, write_picture
+    from srkit.run import Run
+
+    check_output(out)
+    if 4 * count * (patch * scale) ** 2 > LARGEST:
+        raise UsageError(f"{count} patches of {patch * scale} pixels make too large a sheet; lower --count or --patch")
+    registry = output.load()
+    chosen = augmentations(augmentation or [part.name for part in Run().augmentation], assign or ())
+    table = data_table(registry, source)
+    values = {"scale": scale, "batch": count, "patch": patch, "seed": seed, "data": table, "augmentation": chosen}
+    run = Run.from_dict(values).resolved(registry)
+
+    plain, changed = first_batch(registry, run, source)
+    label = ", ".join(part["name"] for part in chosen)
+    columns = {"LR": plain.lr, "HR": plain.hr, f"LR, {label}": changed.lr, f"HR, {label}": changed.hr}
+    write_picture(out, Picture(sheet(columns)))
+    print(f"{count} patches of {source} x{scale}, plain and with {label}: {out}")
+
+
+def augmentations(names: list[str], assigned: Iterable[str]) -> list[dict[str, Any]]:
+    """The run's [[augmentation]]: each name with the options that `NAME.option=value` sets. Raises UnknownName."""
+    from srkit.run import merge, parse_assignment
+
+    options: dict[str, Any] = {}
+    for text in assigned:
+        table = parse_assignment(text)
+        for name, values in table.items():
+            if name not in names:
+                raise UnknownName(f"--set {text}: no augmentation '{name}' is shown{did_you_mean(name, names)}")
+            if not isinstance(values, dict):
+                raise UsageError(f"--set {text}: write {name}.OPTION=VALUE")
+            options[name] = merge(options.get(name, {}), values)
+    return [{"name": name, **options.get(name, {})} for name in names]
+
+
+def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "Batch"]:
+    """The first batch of `run` as it is cut, and as it is augmented; the very one a training of it begins with."""
+    import torch
+
+    from srkit.data.sampler import Batches, Sampler
+    from srkit.data.store import packed
+    from srkit.train.session import build_part
+
+    place, scale = torch.device("cpu"), run.scales[0]
+    augment = [
+        (build_part(registry, "augmentation", part), registry.find("augmentation", part.name).component.per_rank)
+        for part in run.augmentation
+    ]
+    dataset = registry.choose("dataset", run.data.name, run.data.options)
+    with output.Progress(f"packing {source} x{scale}", 0) as progress:
+
+        def packing(done: int, total: int) -> None:
+            progress.total = total
+            progress.at(done)
+
+        store = packed(dataset, run.data.root, run.data.split, scale, packing)
+    sampler = Sampler([store], scale=scale, batch=run.batch, patch=run.patch, seed=run.seed, device=place)
+    return sampler(0), Batches({scale: sampler}, augment, run.seed)(0)[1]
+
+
+def sheet(columns: "dict[str, torch.Tensor]") -> "np.ndarray":
+    """One row for each patch, one labelled column for each batch of them, B,3,h,w; all enlarged to one size."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    largest = max(images.shape[-1] for images in columns.values())
+    side = largest * -(-SIDE // largest)
+    font = ImageFont.load_default(14)
+    labels = {label: font.getbbox(label)[2] for label in columns}
+    width = max(side, *(int(length) for length in labels.values())) + MARGIN
+    rows = len(next(iter(columns.values())))
+    page = Image.new("RGB", (MARGIN + len(columns) * width, LABEL + rows * (side + MARGIN)), "white")
+    draw = ImageDraw.Draw(page)
+    for i, (label, images) in enumerate(columns.items()):
+        left = MARGIN + i * width
+        draw.text((left, 4), label, fill="black", font=font)
+        pixels = (255 * images).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        for j, image in enumerate(pixels):
+            enlarged = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
+            page.paste(enlarged, (left, LABEL + j * (side + MARGIN)))
+    return np.asarray(page)
