@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from srkit import imresize, read_rgb
+from srkit.sheet import Strip, draw_sheet, enlarged
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-MARGIN, LABEL = 8, 26
 
 
 @app.command()
@@ -33,20 +33,12 @@ def show(
 ) -> None:
     """Write the sheet."""
     labels, files = zip(*(text.split("=", 1) for text in pictures), strict=True)
-    opened = [Image.open(file).convert("RGB") for file in files]
-    largest = max(image.width for image in opened)
+    opened = [read_rgb(file) for file in files]
+    largest = max(pixels.shape[1] for pixels in opened)
     left, top, width, height = (int(word) for word in crop.split(","))
-    sheet = Image.new("RGB", (len(opened) * (width * zoom + MARGIN) + MARGIN, height * zoom + LABEL + MARGIN), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, (label, image) in enumerate(zip(labels, opened, strict=True)):
-        factor = largest // image.width
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-        part = image.crop((left, top, left + width, top + height))
-        part = part.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
-        x = MARGIN + i * (width * zoom + MARGIN)
-        draw.text((x, 5), label, fill="black", font=ImageFont.load_default(15))
-        sheet.paste(part, (x, LABEL))
-    sheet.save(out)
+    whole = [enlarged(pixels, largest // pixels.shape[1]) for pixels in opened]
+    parts = [enlarged(pixels[top : top + height, left : left + width], zoom) for pixels in whole]
+    Image.fromarray(draw_sheet(labels, [Strip(parts)])).save(out)
     print(out)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.components import PairSequence
+from srkit.data.check import quick_check
 from srkit.data.pairs import open_dataset
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
@@ -115,6 +116,10 @@ def run_training(
     }  # fmt: skip
     for left_out in [sampler.left_out for sampler in samplers.values() if sampler.left_out]:
         display.say(f"{len(left_out)} pictures are smaller than a patch and left out: {', '.join(left_out[:3])} ...")
+    if world.main:
+        for scale, (first, *_) in stores.items():
+            for finding in quick_check(first, validation[scale], scale) if first.has_lr else ():
+                display.say(f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)")
     batches = Batches(samplers, augmentations, run.seed, world.rank, world.size, apart)
 
     rates = make_schedule(run.schedule.name, run.schedule.options, optimizer, run.steps)

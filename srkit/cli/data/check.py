@@ -1,0 +1,122 @@
+"""`srkit data check`: is anything wrong with a dataset, before hours of training are spent on it?"""
+
+import json
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srkit.cli import output
+from srkit.components import PairSequence
+from srkit.errors import SrkitError, UnknownName, did_you_mean, missing_path, one_line
+from srkit.plugins import Choice, Registry
+
+if TYPE_CHECKING:
+    from srkit.data.check import Report
+
+HELD_OUT = "samples"
+SPLITS = ("train", "valid", "test")
+ROWS = 20  # of one kind in the table
+
+
+def check(
+    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    scale: Annotated[int, typer.Option(min=1, help="Upsampling factor it is to be trained for.")] = 2,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
+    patch: Annotated[int, typer.Option(min=1, help="Side of a training patch in LR pixels.")] = 48,
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the datasets; else $SRKIT_DATA.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Also look for its pictures in this dataset or folder; the test sets found always are."),
+    ] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of the dataset: track=unknown, lr=none.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a dataset before training: damaged pictures, pairs that do not fit, duplicates, leaks, JPEG blocks.
+
+    Exit code 1 when there is an error, 0 with warnings only.
+    """
+    from srkit.data.check import check_dataset, open_for_check
+    from srkit.data.pairs import open_dataset
+    from srkit.run import merge, parse_assignment
+
+    if root is not None and not root.expanduser().is_dir():
+        raise missing_path(root, "folder")
+    if split not in SPLITS:
+        raise UnknownName(f"no split called '{split}'{did_you_mean(split, SPLITS)}")
+    registry = output.load()
+    options: dict[str, object] = {}
+    for text in assign or ():
+        options = merge(options, parse_assignment(text))
+    dataset, place = chosen(registry, source, root, options)
+    pairs, findings = open_for_check(dataset, place, split, scale)
+    others = test_sets(registry, root, dataset, scale) if split == "train" else {}
+    for word in against or ():
+        other, its_place = chosen(registry, word, root, {})
+        others[word] = open_dataset(other, its_place, "test", scale)
+    with output.Progress("checking", len(pairs) + sum(map(len, others.values()))) as progress:
+        report = check_dataset(
+            pairs, scale, patch=patch, against=others, progress=lambda done, total: progress.at(done)
+        )
+    report = replace(report, findings=[*findings, *report.findings])
+    if as_json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        show(report, f"'{source}' x{scale}, split {split}")
+    if report.count("error"):
+        raise typer.Exit(1)
+
+
+def chosen(registry: Registry, word: str, root: Path | None, options: dict[str, object]) -> tuple[Choice, Path | None]:
+    """(dataset, root) of a folder or a dataset's name."""
+    from srkit.cli.train import data_table
+
+    table = data_table(registry, word)
+    return registry.choose("dataset", table["name"], options), Path(table["root"]) if "root" in table else root
+
+
+def test_sets(registry: Registry, root: Path | None, dataset: Choice, scale: int) -> dict[str, PairSequence]:
+    """The published test sets that are on this machine and the held-out samples, but not `dataset` itself."""
+    from srkit.data.pairs import open_dataset
+
+    found = {}
+    for entry in registry.of("dataset"):
+        name = entry.component.name
+        if name == HELD_OUT or (entry.component.benchmark and entry.qualified != dataset.entry.qualified):
+            try:
+                found[name] = open_dataset(registry.choose("dataset", entry.qualified), root, "test", scale)
+            except UnknownName:
+                continue
+            except SrkitError as error:
+                output.say(f"not compared with {name}: {one_line(error)}")
+    return found
+
+
+def show(report: "Report", what: str) -> None:
+    """The table, what was looked at, and how many findings there are."""
+    kinds = Counter(f.kind for f in report.findings)
+    shown: Counter[str] = Counter()
+    rows = []
+    for f in report.findings:
+        shown[f.kind] += 1
+        if shown[f.kind] <= ROWS:
+            rows.append([f.severity, f.kind, f.name, f.text])
+        elif shown[f.kind] == ROWS + 1:
+            rows.append(
+                [f.severity, f.kind, "...", f"and {kinds[f.kind] - ROWS:,} more of this kind; --json lists all"]
+            )
+    if rows:
+        output.table(["severity", "kind", "picture", "what is wrong, and the next move"], rows)
+    checked = report.checked
+    given = f"LR against HR ({checked['lr_given']:,} given)" if checked["lr_given"] else "no LR to compare"
+    sets = ", ".join(f"{name} ({count})" for name, count in checked["against"].items())
+    leaks = f"leaks into {sets}" if sets else "no leaks, for want of a test set"
+    print(f"checked: {checked['read']:,} of {report.pictures:,} pictures of {what}, by their pixels: sizes, {given},"
+          f" duplicates, JPEG blocks, {leaks}")  # fmt: skip
+    words = {"error": "error", "warning": "warning", "info": "note"}
+    counts = [f"{n:,} {word}{'s' * (n > 1)}" for severity, word in words.items() if (n := report.count(severity))]
+    print(f"found: {', '.join(counts) or 'nothing wrong'}")
