@@ -139,7 +139,7 @@ def data_table(registry: Registry, word: str) -> dict[str, Any]:
             raise missing_path(Path(word), "folder") from None
         folders = [path.name for path in Path().iterdir() if path.is_dir()]
         near = did_you_mean(word, [*folders, *(entry.component.name for entry in registry.of("dataset"))])
-        raise UnknownName(f"--data '{word}' is neither a folder nor a dataset{near}") from None
+        raise UnknownName(f"'{word}' is neither a folder nor a dataset{near}") from None
     return {"name": word}
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
             if not files.exists(f"{folder}/{name}"):
                 with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
                     pack = Path(place) / name
-                    write_pack(part, scale, pack, lambda n, _, before=done: progress(before + n, len(pairs)))
+                    write_pack(part, scale, pack, partial(further, progress, done, len(pairs)))
                     put(files, pack, f"{folder}/{name}")
                     forget(pack)
             done += len(part)
@@ -118,6 +119,11 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
     except OSError as error:
         raise DataError(f"cannot write shards into '{to}': {one_line(error)}") from None
     return folder
+
+
+def further(progress: Progress, before: int, total: int, done: int, of_part: int) -> None:
+    """Progress of a part, told as that of the whole."""
+    progress(before + done, total)
 
 
 class Part:

@@ -7,10 +7,10 @@ there whole or not at all. Every file is written beside its place, flushed, and 
 """
 
 import json
-import zipfile
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -71,7 +71,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise missing_path(path, "checkpoint") from None
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a hostile or broken pickle can fail in any way
         reason = one_line(error).split(". ")[0]
         raise CheckpointError(f"'{path}' holds no tensors that can be read safely: {reason}") from None
     for key in ("params_ema", "params", "state_dict"):
@@ -82,31 +82,75 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return loaded
 
 
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Load weights that must fit exactly. CheckpointError names the first that does not."""
+def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights, those of `path`, that must fit exactly. CheckpointError names the first that does not."""
     try:
-        net.load_state_dict(read_tensors(path))
+        net.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"'{path}' does not fit its model: {one_line(error)}") from None
 
 
-def init_from(net: nn.Module, path: Path) -> str:
-    """Load what fits by name and shape, and say in one line what did not. CheckpointError if nothing fits."""
-    found = read_tensors(path)
+@dataclass(frozen=True)
+class InitReport:
+    """What became of each tensor when a training started from other weights, by name.
+
+    loaded: of the network, taken from the file. other_shape: in both, and not taken. missing: of the network
+    alone. unused: of the file alone. where: the file.
+    """
+
+    where: str
+    loaded: tuple[str, ...]
+    other_shape: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        line = f"{len(self.loaded)} of {len(self.loaded + self.other_shape + self.missing)} tensors from '{self.where}'"
+        for what, names in (("other shape", self.other_shape), ("not in it", self.missing), ("not used", self.unused)):
+            if names:
+                line += f"; {what}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+        return line
+
+    def table(self) -> list[str]:
+        """A line for each group of tensors: `body.*.body.*`, how many, and what became of them."""
+        counts: dict[tuple[str, str], int] = {}
+        for what, names in (
+            ("loaded", self.loaded), ("other shape, not loaded", self.other_shape), ("not in the file", self.missing),
+            ("in the file, not used", self.unused),
+        ):  # fmt: skip
+            for name in names:
+                group = group_of(name)
+                counts[group, what] = counts.get((group, what), 0) + 1
+        wide = max(len(group) for group, _ in counts)
+        return [f"{group:<{wide}}  {count:>5}  {what}" for (group, what), count in sorted(counts.items())]
+
+
+def group_of(name: str) -> str:
+    """What tensors are told together by: the module's name with `*` for each number, weight or bias left out."""
+    module = re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
+    return re.sub(r"\.(weight|bias|running_mean|running_var|num_batches_tracked)$", "", module)
+
+
+def init_from(net: nn.Module, tensors: Mapping[str, Tensor] | Path, where: object = "") -> InitReport:
+    """Load what fits by name and shape, and say what became of the rest. CheckpointError if nothing fits.
+
+    tensors: those `srkit.load.find_tensors` gives, with `where` they are from; or the path of a file.
+    """
+    if isinstance(tensors, Path):
+        tensors, where = read_tensors(tensors), tensors
     own = net.state_dict()
-    fitting = {name: t for name, t in found.items() if name in own and t.shape == own[name].shape}
+    fitting = {name: t for name, t in tensors.items() if name in own and t.shape == own[name].shape}
     trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
     if not trained & set(fitting):
-        raise CheckpointError(f"nothing in '{path}' fits the model by name and shape")
+        raise CheckpointError(f"nothing in '{where}' fits the model by name and shape")
     net.load_state_dict(fitting, strict=False)
-    shapes = sorted(name for name in found if name in own and name not in fitting)
-    missing = sorted(set(own) - set(found))
-    unused = sorted(set(found) - set(own))
-    line = f"{len(fitting)} of {len(own)} tensors from '{path}'"
-    for what, names in (("other shape", shapes), ("not in it", missing), ("not used", unused)):
-        if names:
-            line += f"; {what}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
-    return line
+    return InitReport(
+        where=str(where),
+        loaded=tuple(sorted(fitting)),
+        other_shape=tuple(sorted(name for name in tensors if name in own and name not in fitting)),
+        missing=tuple(sorted(set(own) - set(tensors))),
+        unused=tuple(sorted(set(tensors) - set(own))),
+    )
 
 
 def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping[str, Any]) -> None:

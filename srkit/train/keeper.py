@@ -68,6 +68,7 @@ class Keeper:
         self.loss_sum: Tensor | float = 0.0
         self.loss_count = self.skipped = 0
         self.told: set[str] = set()
+        self.owed: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # the best weights, until they are written
         self.begun = self.shown = self.saved = time.monotonic()
 
     def take_up(self, about: Mapping[str, Any]) -> None:
@@ -162,16 +163,13 @@ class Keeper:
             self.track("images", first)
         self.display.progress(self.step, self.loss, self.psnr)
         if self.best is None or self.psnr > self.best[0]:
-            self.best = (self.psnr, self.step)
-            self.keep(lambda: self.save_weights("best.safetensors", self.psnr))
+            self.best, self.owed = (self.psnr, self.step), self.snapshot(self.psnr)
+            self.keep(self.save_best)
 
     def save(self, ending: bool) -> None:
         """The training state first, since it is what a resume needs; then the weights to use."""
         if self.finite_weights():  # else the next steps are bad ones, and what is saved stays good
-            self.keep(self.save_state, ending)
-            # A score belongs to the weights it was measured on: later weights carry none.
-            psnr = self.psnr if self.validated == self.step else None
-            self.keep(lambda: self.save_weights("last.safetensors", psnr), ending)
+            self.keep(self.save_everything, ending)
 
     def keep(self, write: Callable[[], None], must: bool = False) -> None:
         """Write as the main rank. A full disk is said, and tried again at the next save, unless it `must` be now."""
@@ -187,11 +185,24 @@ class Keeper:
                 ) from None
             self.display.say(f"{one_line(error)}; the training goes on and tries again at the next save")
 
+    def save_everything(self) -> None:
+        self.save_state()
+        # A score belongs to the weights it was measured on: later weights carry none.
+        snapshot = self.snapshot(self.psnr if self.validated == self.step else None)
+        checkpoint.save_tensors(self.folder / "last.safetensors", *snapshot)
+        self.save_best()
+
+    def save_best(self) -> None:
+        if self.owed is not None:
+            checkpoint.save_tensors(self.folder / "best.safetensors", *self.owed)
+            self.owed = None
+
     def save_state(self) -> None:
         about = {"best": self.best, "retreats": self.retreats, "ranks": self.world.size, "run": self.run.to_dict()}
         checkpoint.save_state(self.folder, self.step, about, self.parts)
 
-    def save_weights(self, name: str, psnr: float | None) -> None:
+    def snapshot(self, psnr: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The weights as they are now, copied, and what they are."""
         entry = self.model.entry
         scores = {} if psnr is None else {"psnr": psnr, "protocol": DEFAULT, "set": self.run.validation.name}
         about = {
@@ -199,7 +210,7 @@ class Keeper:
             "scales": list(self.run.scales), "step": self.step, "scores": scores,
             "licence": self.model.component.licence, "run": self.run.to_dict(),
         }  # fmt: skip
-        checkpoint.save_tensors(self.folder / name, self.net.state_dict(), about)
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}, about
 
     def close(self) -> None:
         for tracker in self.trackers:

@@ -121,8 +121,9 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
     )
     whole = subprocess.run([sys.executable, "-m", "srkit", "train", *words, "--out", "whole"], capture_output=True)
     assert whole.returncode == 0
-    one, two = weights(tmp_path / "run/last.safetensors"), weights(tmp_path / "whole/last.safetensors")
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    for file in ("last.safetensors", "best.safetensors"):
+        one, two = weights(tmp_path / "run" / file), weights(tmp_path / "whole" / file)
+        assert all(torch.equal(one[name], two[name]) for name in one)
     assert not list((tmp_path / "run").glob(".*.tmp"))
 
 
@@ -174,6 +175,16 @@ def test_average_weights_are_what_is_scored_and_kept(run_srkit, tmp_path):
     last = weights(tmp_path / "run/last.safetensors")
     assert all(torch.equal(state[f"ema.{name}"], last[name]) for name in last)
     assert any(not torch.equal(state[f"net.{name}"], last[name]) for name in last)
+
+
+def test_validation_pictures_among_those_to_train_on_are_said(run_srkit, tmp_path, photo):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(photo).save(tmp_path / "photos/mine.png")
+    Image.fromarray(photo[::-1]).save(tmp_path / "photos/turned.png")
+    words = ["--steps", "1", "--set", "data.name=folder", "--set", "data.root=photos"]
+    code, _, err = run_srkit("train", *SMALL, *words, "--set", "validation={name='folder', root='photos'}")
+    assert code == 0
+    assert "warning: mine: it is 'mine' of the validation pictures too" in err
 
 
 def test_packing_that_is_interrupted_goes_on(run_srkit, install, tmp_path, photo, monkeypatch):
