@@ -1,6 +1,8 @@
 """Cut training patches: those of step k are a pure function of (seed, k), so any run can be resumed exactly."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +21,9 @@ class Sampler:
 
     stores: one pack, or the shards of a dataset. patch: side of an LR patch. Each patch of the `batch`
     comes from a picture drawn uniformly, at a place drawn uniformly; `part` picks those wanted of it.
-    resident: keep the pixels on the device ("auto": where they fit), else gather them from the memory map.
-    Pictures smaller than a patch are left out (`left_out` names them). Raises DataError if that leaves
-    none, UsageError if they are to be resident and do not fit.
+    resident: "yes" keeps the pixels on the device, "no" cuts from the memory map, "auto" keeps them where
+    a GPU has room. Pictures smaller than a patch are left out (`left_out` names them). Raises DataError if
+    that leaves none, UsageError if the pixels are to be resident and do not fit.
     """
 
     def __init__(
@@ -39,63 +41,92 @@ class Sampler:
         self.store = np.repeat(np.arange(len(stores)), [len(store) for store in stores])[usable]
         self.has_lr = all(store.has_lr for store in stores)
         self.scale, self.batch, self.patch, self.seed, self.device = scale, batch, patch, seed, device
-        pixels = [torch.from_numpy(store.pixels) for store in stores]
-        self.pixels = [each.to(device) for each in pixels] if stays(pixels, device, resident) else pixels
+        self.mapped = [store.pixels for store in stores]
+        self.resident = None
+        if stays(sum(pixels.nbytes for pixels in self.mapped), device, resident):
+            self.resident = [torch.from_numpy(pixels).to(device, copy=True) for pixels in self.mapped]
 
     def __len__(self) -> int:
         return len(self.lr)
 
     def __call__(self, step: int, part: slice = slice(None)) -> Batch:
+        return self.finish(*self.cut(step, part))
+
+    def cut(self, step: int, part: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """HR and LR patches of a step, B,3,side,side uint8, still where the pixels are; LR None if it is to be made."""
         rng = np.random.default_rng([self.seed, step, self.scale])
         picked = rng.integers(len(self.lr), size=self.batch)
         corner = (rng.random((self.batch, 2)) * (self.lr[picked, 1:] - self.patch + 1)).astype(np.int64)
         picked, corner = picked[part], corner[part]
-        hr = self.cut(self.hr, picked, corner * self.scale, self.patch * self.scale)
-        lr = self.cut(self.lr, picked, corner, self.patch) if self.has_lr else self.shrunk(picked, corner)
-        return Batch(lr.float().div_(255), hr.float().div_(255))
+        margin = 0 if self.has_lr else MARGIN * self.scale
+        hr = self.patches(self.hr, picked, corner * self.scale - margin, self.patch * self.scale + 2 * margin)
+        return hr, self.patches(self.lr, picked, corner, self.patch) if self.has_lr else None
 
-    def shrunk(self, picked: np.ndarray, corner: np.ndarray) -> torch.Tensor:
-        """LR patches made from HR on the device, the very pixels that shrinking the whole picture would give."""
-        margin = MARGIN * self.scale
-        wide = self.cut(self.hr, picked, corner * self.scale - margin, self.patch * self.scale + 2 * margin)
-        lr = imresize_torch(wide, 1 / self.scale)[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
-        return lr.contiguous(memory_format=torch.channels_last)
+    def finish(self, hr: torch.Tensor, lr: torch.Tensor | None) -> Batch:
+        """What `cut` gave as a batch on the device; a missing LR is made there, the pixels a shrunk picture has."""
+        hr = self.moved(hr)
+        if lr is None:
+            small = imresize_torch(hr, 1 / self.scale)[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+            margin = MARGIN * self.scale
+            hr = hr[..., margin:-margin, margin:-margin]
+            lr = small.contiguous(memory_format=torch.channels_last)
+        return Batch(self.moved(lr).float().div_(255), hr.float().div_(255))
 
-    def cut(self, places: np.ndarray, picked: np.ndarray, corners: np.ndarray, side: int) -> torch.Tensor:
-        """places: n,3 offset, height, width. corners: B,2 top, left, reflected where outside. -> B,3,side,side uint8"""
+    def moved(self, patches: torch.Tensor) -> torch.Tensor:
+        if patches.device == self.device:
+            return patches
+        return (patches.pin_memory() if self.device.type == "cuda" else patches).to(self.device, non_blocking=True)
+
+    def patches(self, places: np.ndarray, picked: np.ndarray, corners: np.ndarray, side: int) -> torch.Tensor:
+        """places: n,3 offset, height, width. corners: B,2 top, left, reflected where outside. -> B,3,side,side"""
+        if self.resident is None:
+            cut = [
+                window(self.mapped[self.store[i]], places[i], corner, side)
+                for i, corner in zip(picked, corners, strict=True)
+            ]
+            return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
         offset, height, width = places[picked].T
-        reach = np.arange(side)
         rows, columns = (
-            reflected(corners[:, axis, None] + reach, length[:, None]) for axis, length in ((0, height), (1, width))
+            reflected(corners[:, axis, None] + np.arange(side), length[:, None])
+            for axis, length in ((0, height), (1, width))
         )
         starts = offset[:, None] + rows * width[:, None]
-        where = self.pixels[0].device
-        indices = torch.from_numpy(starts).to(where)[:, :, None] + torch.from_numpy(columns).to(where)[:, None]
-        if len(self.pixels) == 1:
-            patches = self.pixels[0][indices]
-        else:
-            stores = self.store[picked]
-            patches = torch.empty((*indices.shape, 3), dtype=torch.uint8, device=where)
-            for number in np.unique(stores):
-                mine = torch.from_numpy(np.flatnonzero(stores == number)).to(where)
-                patches[mine] = self.pixels[number][indices[mine]]
-        if where != self.device:
-            patches = patches.pin_memory() if self.device.type == "cuda" else patches
-            patches = patches.to(self.device, non_blocking=True)
-        return patches.permute(0, 3, 1, 2)
+        indices = (
+            torch.from_numpy(starts).to(self.device)[:, :, None] + torch.from_numpy(columns).to(self.device)[:, None]
+        )
+        if len(self.resident) == 1:
+            return self.resident[0][indices].permute(0, 3, 1, 2)
+        stores = self.store[picked]
+        found = torch.empty((*indices.shape, 3), dtype=torch.uint8, device=self.device)
+        for number in np.unique(stores):
+            mine = torch.from_numpy(np.flatnonzero(stores == number)).to(self.device)
+            found[mine] = self.resident[number][indices[mine]]
+        return found.permute(0, 3, 1, 2)
 
 
-def reflected(index: np.ndarray, length: np.ndarray) -> np.ndarray:
+def window(pixels: np.ndarray, place: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
+    """A square of one picture of a pack, side,side,3, reflected where it reaches outside."""
+    (offset, height, width), (top, left) = place, corner
+    picture = pixels[offset : offset + height * width].reshape(height, width, 3)
+    if 0 <= top <= height - side and 0 <= left <= width - side:
+        return picture[top : top + side, left : left + side]
+    rows, columns = (reflected(at + np.arange(side), length) for at, length in ((top, height), (left, width)))
+    return picture[rows[:, None], columns]
+
+
+def reflected(index: np.ndarray, length: Any) -> np.ndarray:
     """Indices outside 0..length-1 mirrored at the edge, which is repeated, as MATLAB's imresize does."""
     index = index % (2 * length)
     return np.where(index < length, index, 2 * length - 1 - index)
 
 
-def stays(pixels: Sequence[torch.Tensor], device: torch.device, resident: str) -> bool:
-    """Are the pixels to be kept on the device?"""
-    if device.type != "cuda" or resident == "no":  # a CPU's memory map is as near as memory gets
+def stays(size: int, device: torch.device, resident: str) -> bool:
+    """Are `size` bytes of pixels to be kept on the device?"""
+    if resident == "no" or (resident == "auto" and device.type != "cuda"):
         return False
-    size, free = sum(each.nbytes for each in pixels), torch.cuda.mem_get_info(device)[0]
+    if device.type != "cuda":
+        return True
+    free = torch.cuda.mem_get_info(device)[0]
     if resident == "yes" and size >= free:
         raise UsageError(f"--resident yes: {size / 2**30:.1f} GiB of pixels, {free / 2**30:.1f} GiB free on {device}")
     return resident == "yes" or size < RESIDENT_SHARE * free
@@ -107,6 +138,7 @@ class Batches:
     samplers: by scale; of several, each step takes one at random. The whole batch is cut and augmented on
     every rank, so that any number of ranks trains on the same patches, but for augmentations that are
     `per_rank`. apart: each rank has data of its own, and its sampler draws its part alone.
+    Patches of the next step are cut from the memory map by another thread while this step is computed.
     """
 
     def __init__(
@@ -119,25 +151,37 @@ class Batches:
         self.shared = [augment for augment, _ in augmentations[:first]]
         self.own = [augment for augment, _ in augmentations[first:]]
         self.apart = apart
+        self.thread = ThreadPoolExecutor(1, "patches")
+        self.ahead: tuple[int, Future] | None = None
         each = samplers[self.scales[0]].batch // (1 if apart else size)
         self.part = slice(None) if apart or size == 1 else slice(rank * each, (rank + 1) * each)
 
     def __call__(self, step: int) -> tuple[int, Batch]:
-        rng = np.random.default_rng([self.seed, step])
-        shared_seed = int(rng.integers(2**63))
-        scale = self.scales[rng.integers(len(self.scales))]
+        shared_seed, scale = self.drawn(step)
         own_seed = int(np.random.default_rng([self.seed, step, 1 + self.rank, 1]).integers(2**63))
-        sampler = self.samplers[scale]
         torch.manual_seed(own_seed if self.apart else shared_seed)
+        batch = self.cut(step)
+        for augment in self.shared:
+            batch = augment(batch)
         if self.shared:
-            batch = sampler(step)
-            for augment in self.shared:
-                batch = augment(batch)
             batch = Batch(batch.lr[self.part], batch.hr[self.part])
-        else:
-            batch = sampler(step, self.part)
         if self.own and not self.apart:
             torch.manual_seed(own_seed)
         for augment in self.own:
             batch = augment(batch)
         return scale, batch
+
+    def drawn(self, step: int) -> tuple[int, int]:
+        """The seed of what all ranks draw alike in a step, and the scale."""
+        rng = np.random.default_rng([self.seed, step])
+        return int(rng.integers(2**63)), self.scales[rng.integers(len(self.scales))]
+
+    def cut(self, step: int) -> Batch:
+        part = slice(None) if self.shared else self.part
+        sampler = self.samplers[self.drawn(step)[1]]
+        if sampler.resident is not None:
+            return sampler(step, part)
+        patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, part)
+        following = self.samplers[self.drawn(step + 1)[1]]
+        self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, part))
+        return sampler.finish(*patches)

@@ -74,6 +74,30 @@ def test_lr_made_on_the_device_is_the_stored_lr_bit_for_bit(folder, scale):
         assert b.lr.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("lr", [True, False])
+def test_resident_pixels_and_mapped_ones_give_the_same_patches(folder, tmp_path, lr):
+    pairs = load_plugins().choose("dataset", "folder").build(folder, "train", 2)
+    write_shards(pairs, 2, 3, tmp_path / "out", "test", lambda done, total: None)
+    for stores in ([pack(folder, lr=lr)], Shards(tmp_path / "out", "train", 2).stores(0, 1)):
+        mapped, resident = sampler(stores, batch=30, resident="no"), sampler(stores, batch=30, resident="yes")
+        assert mapped.resident is None
+        assert resident.resident is not None
+        for step in range(3):
+            assert torch.equal(mapped(step).hr, resident(step).hr)
+            assert torch.equal(mapped(step).lr, resident(step).lr)
+
+
+def test_batches_cut_ahead_are_those_cut_at_once(folder):
+    samplers = {scale: sampler([pack(folder, scale)], scale=scale) for scale in (2, 3)}
+    going = Batches(samplers, [], 5)
+    for step in (0, 1, 2, 3, 7, 4):  # in order, and after a jump
+        scale, batch = going(step)
+        again, alone = Batches(samplers, [], 5)(step)
+        assert scale == again
+        assert torch.equal(batch.hr, alone.hr)
+    assert {going(step)[0] for step in range(10)} == {2, 3}
+
+
 class Noise(nn.Module):
     def forward(self, batch: Batch) -> Batch:
         return Batch(batch.lr + 0.1 * torch.rand(len(batch.lr), 1, 1, 1), batch.hr)
