@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from srkit import load_plugins
-from srkit.load import build_net, pick_device
+from srkit.loading import build_net, pick_device
 from srkit.run import Run
 from srkit.train.keeper import Limits
 from srkit.train.loop import AUTOCAST

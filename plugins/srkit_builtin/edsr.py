@@ -46,9 +46,10 @@ class EDSR(nn.Module):
 class ResBlock(nn.Module):
     """conv, ReLU, conv, scaled and added to the input: no batch normalisation (section 3.1)."""
 
-    def __init__(self, n_feats: int, res_scale: float):
+    def __init__(self, n_feats: int, res_scale: float = 1.0, kernel: int = 3):
         super().__init__()
-        self.body = nn.Sequential(conv(n_feats, n_feats), nn.ReLU(inplace=True), conv(n_feats, n_feats))
+        first, second = (conv(n_feats, n_feats, kernel) for _ in range(2))
+        self.body = nn.Sequential(first, nn.ReLU(inplace=True), second)
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,13 +60,7 @@ class Upsampler(nn.Sequential):
     """Sub-pixel convolution: one step of 3, or log2(scale) steps of 2."""
 
     def __init__(self, scale: int, n_feats: int):
-        if scale == 3:
-            factors = [3]
-        elif scale > 1 and scale & (scale - 1) == 0:
-            factors = [2] * int(math.log2(scale))
-        else:
-            raise ValueError(f"EDSR upsamples by 3 or a power of two, not {scale}")
-        super().__init__(*(m for s in factors for m in (conv(n_feats, n_feats * s * s), nn.PixelShuffle(s))))
+        super().__init__(*(m for s in factors(scale) for m in (conv(n_feats, n_feats * s * s), nn.PixelShuffle(s))))
 
 
 class MeanShift(nn.Conv2d):
@@ -77,8 +72,17 @@ class MeanShift(nn.Conv2d):
         self.bias = nn.Parameter(sign * PIXEL_RANGE * torch.tensor(DIV2K_MEAN), requires_grad=False)
 
 
-def conv(channels_in: int, channels_out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+
+
+def factors(scale: int) -> list[int]:
+    """The steps of sub-pixel upsampling. ValueError for a scale that is neither 3 nor a power of two."""
+    if scale == 3:
+        return [3]
+    if scale > 1 and scale & (scale - 1) == 0:
+        return [2] * int(math.log2(scale))
+    raise ValueError(f"sub-pixel convolution upsamples by 3 or a power of two, not {scale}")
 
 
 def receptive_field(scale: int, *, n_resblocks: int, **_: object) -> int:
