@@ -79,7 +79,7 @@ def train(
             values = merge(values, layer)
         wanted = Run.from_dict(values).resolved(registry)
 
-    from srkit.load import pick_device
+    from srkit.loading import pick_device
     from srkit.train.distributed import joined, own_device
     from srkit.train.keeper import Limits
     from srkit.train.session import new_folder, reopen, run_training
@@ -109,9 +109,9 @@ def print_recipes(registry: Registry) -> None:
     for recipe in recipes(registry):
         run = Run.from_dict(read_run_file(recipe.path))
         scales = ", ".join(f"x{scale}" for scale in run.scales)
-        rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, recipe.about])
+        rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, recipe.about.split(". ")[0]])
     output.table(["recipe", "model", "scale", "steps", "package", "about"], rows, right=[3])
-    print("srkit train --run RECIPE trains one; --set key=value changes it")
+    print("srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from")
 
 
 def report(outcome: Any, run: Any, folder: Path) -> None:
