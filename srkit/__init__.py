@@ -11,10 +11,12 @@ from srkit.components import (
     Augmentation,
     Batch,
     Dataset,
+    Layout,
     Loss,
     Metric,
     Model,
     Pair,
+    Reading,
     Tracker,
     Weights,
     Wrapper,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from srkit.data.archives import data_folder
     from srkit.images import image_size, list_images, read_rgb
     from srkit.run import Run
+    from srkit.upscale.upscaler import Upscaler, load
 
 __version__ = "0.1.0"
 
@@ -55,6 +58,7 @@ __all__ = [
     "Dataset",
     "FetchError",
     "ImageError",
+    "Layout",
     "Loss",
     "Metric",
     "Model",
@@ -62,11 +66,13 @@ __all__ = [
     "OptionError",
     "Pair",
     "PluginError",
+    "Reading",
     "Registry",
     "Run",
     "SrkitError",
     "Tracker",
     "UnknownName",
+    "Upscaler",
     "UsageError",
     "Weights",
     "Wrapper",
@@ -77,6 +83,7 @@ __all__ = [
     "imresize_torch",
     "lazy",
     "list_images",
+    "load",
     "load_plugins",
     "missing_path",
     "read_rgb",
@@ -84,9 +91,11 @@ __all__ = [
 
 _WHERE = {
     "Run": "run",
+    "Upscaler": "upscale.upscaler",
     "data_folder": "data.archives",
     "image_size": "images",
     "list_images": "images",
+    "load": "upscale.upscaler",
     "read_rgb": "images",
 }
 

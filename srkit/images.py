@@ -49,24 +49,41 @@ def read_picture(path: str | Path) -> Picture:
     Raises UnknownName where there is no such file, ImageError where it is not a readable picture.
     """
     with opened(Path(path)) as image:
-        notices = []
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            notices.append(f"only the first of {frames} frames is used")
-        image = ImageOps.exif_transpose(image)
-        exif = image.getexif()
-        icc = image.info.get("icc_profile")
-        if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
-            image, notice = eight_bits(image)
-            notices.append(notice)
-        if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-            icc = None  # the profile speaks of channels that are no longer there
-        gray = image.mode in ("1", "L", "LA", "La")
-        alpha = None
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            alpha = np.asarray(image.getchannel("A")).copy()
-        rgb = np.asarray(image.convert("RGB")).copy()
-        return Picture(rgb, alpha, gray, icc, exif.tobytes() if exif else None, "; ".join(notices))
+        return picture_of(image)
+
+
+def picture_of(image: Image.Image) -> Picture:
+    """An image of Pillow's as a Picture."""
+    notices = []
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        notices.append(f"only the first of {frames} frames is used")
+    image = ImageOps.exif_transpose(image)
+    exif = image.getexif()
+    icc = image.info.get("icc_profile")
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
+        image, notice = eight_bits(image)
+        notices.append(notice)
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        icc = None  # the profile speaks of channels that are no longer there
+    gray = image.mode in ("1", "L", "LA", "La")
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A")).copy()
+    rgb = np.asarray(image.convert("RGB")).copy()
+    return Picture(rgb, alpha, gray, icc, exif.tobytes() if exif else None, "; ".join(notices))
+
+
+def image_of(picture: Picture) -> Image.Image:
+    """A Picture as an image of Pillow's: L, LA, RGB or RGBA, with its profile in `info`."""
+    image = Image.fromarray(picture.rgb)
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    if picture.gray:
+        image = image.convert("L" if picture.alpha is None else "LA")
+    if picture.icc:
+        image.info["icc_profile"] = picture.icc
+    return image
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -133,14 +150,12 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     path = Path(path)
     check_output(path)
     suffix = path.suffix.lower()
-    image = Image.fromarray(picture.rgb)
-    if picture.alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
-        image.putalpha(Image.fromarray(picture.alpha))
-        image = image.convert("LA") if picture.gray else image
-    elif picture.alpha is not None:
+    if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
+        image = Image.fromarray(picture.rgb)
         image = Image.composite(image, Image.new("RGB", image.size, "white"), Image.fromarray(picture.alpha))
-    if picture.gray and image.mode == "RGB":
-        image = image.convert("L")
+        image = image.convert("L") if picture.gray else image
+    else:
+        image = image_of(picture)
     options = dict(SAVE_OPTIONS.get(suffix, {}))
     if picture.icc and suffix != ".bmp":
         options["icc_profile"] = picture.icc

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from srkit.cli import bench, data, doctor, plugins, train, upscale
+from srkit.cli import bench, data, doctor, gallery, plugins, sweep, train, upscale, weights
 from srkit.errors import SrkitError, did_you_mean, one_line
 
 app = typer.Typer(
@@ -23,12 +23,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "upscale": upscale.upscale,
     "train": train.train,
     "bench": bench.bench,
+    "sweep": sweep.sweep,
+    "gallery": gallery.gallery,
     "doctor": doctor.doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 
 
 @app.callback(invoke_without_command=True)
@@ -83,7 +86,7 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
         known = [name for p in context.command.params for name in p.opts] if context else []
         return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
     if match := re.match(r"No such command '(.+?)'", text):
-        return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins', 'data'])}"
+        return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins', 'data', 'weights'])}"
     named = re.search(r"'(-[\w-]+)'", text)
     given = list(arguments)[list(arguments).index(named[1]) + 1 :][:1] if named and named[1] in arguments else []
     got = f", not '{given[0]}'" if given and "should be" in text else ""

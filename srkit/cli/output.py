@@ -3,8 +3,8 @@
 import re
 import sys
 import time
-from collections.abc import Container, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Sequence
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +13,7 @@ from srkit.plugins import Registry, load_plugins
 
 PLAIN_SECONDS = 5.0  # between progress lines where there is no terminal
 QUIET_SECONDS = 2.0  # shorter work than this needs no progress
+MB = 1_000_000
 
 
 def load() -> Registry:
@@ -140,3 +141,37 @@ class Progress:
         if now - self.begun >= QUIET_SECONDS and now - self.shown >= PLAIN_SECONDS:
             self.shown = now
             tell(f"{self.what}  {line}")
+
+
+class Meter:
+    """Progress in megabytes of one thing after another.
+
+    with Meter() as meter: fetch(url, path, progress=meter("fetching x.zip"))
+
+    name: of the file, where `what` does not say it. size: in bytes, where the server does not.
+    """
+
+    def __init__(self, name: str = "", size: int = 0):
+        self.name, self.size = name, size
+        self.what = ""
+        self.bar: Progress | None = None
+        self.shown = ExitStack()
+
+    def __enter__(self) -> "Meter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shown.close()
+
+    def __call__(self, what: str) -> Callable[[int, int | None], None]:
+        self.shown.close()
+        self.what, self.bar = f"{what} {self.name}".strip(), None
+        return self.at
+
+    def at(self, done: int, total: int | None) -> None:
+        whole = max(total or self.size, done) // MB
+        if self.bar is None:
+            self.bar = self.shown.enter_context(Progress(self.what, whole))
+            self.bar.begin_at(done // MB)
+        self.bar.total = whole
+        self.bar.at(done // MB, "MB")

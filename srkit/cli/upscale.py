@@ -10,14 +10,16 @@ from srkit.errors import SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
-    from srkit.load import Loaded
+    from srkit.loading import Loaded
 
 DEFAULT_MODEL = "edsr-baseline"
 
 
 def upscale(
     photos: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
-    model: Annotated[str, typer.Option(help="A model's name, a checkpoint, or a run's folder.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option(help="A model's name, a checkpoint, a run's folder, or a repository of the hub.")
+    ] = DEFAULT_MODEL,
     scale: Annotated[
         int | None, typer.Option(help="How many times larger; the checkpoint's own, or 2, when not said.")
     ] = None,
@@ -40,13 +42,16 @@ def upscale(
         check_one_target(inputs, file)
     registry = output.load()
 
-    from srkit.load import load_model, pick_device
+    from srkit.loading import load_model, pick_device
     from srkit.upscale.wrap import mark
 
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
-    loaded = load_model(registry, model, scale, pick_device(device))
+    place = pick_device(device)
+    with output.Meter() as meter:
+        loaded = load_model(registry, model, scale, place, meter)
     if loaded.origin:
-        output.say(f"{loaded.model.label} x{loaded.scale} from {loaded.origin}")
+        assumed = f", assuming {loaded.note}" if loaded.note else ""
+        output.say(f"{loaded.model.label} x{loaded.scale} from {loaded.origin}{assumed}")
     ending = f"_{loaded.model.label}{mark(wrappers)}_x{loaded.scale}.png"
     targets = targets_for(inputs, out, ending) if file is None else [file]
 

@@ -13,7 +13,7 @@ from srkit.data.pairs import aligned
 from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.report import Row
-from srkit.load import Loaded
+from srkit.loading import Loaded
 from srkit.plugins import Choice
 from srkit.upscale.wrap import Upscaler, make_upscaler, mark, to_pixels, to_tensor
 
@@ -70,14 +70,16 @@ def score_set(
             result = score_image(upscaler, lr, hr, scale, metrics, protocol, device, pair.name)
             found[name].append(replace(result, sr=hr[:0]))  # the pixels are not needed any more
             done(f"{name} x{scale} {set_name}")
-    return [
-        Row(
-            name + mark(wrappers), scale, set_name, len(pairs), protocol.name,
-            {key: mean(image.scores[key] for image in found[name]) for key in metrics},
-            loaded.parameters, mean(image.seconds for image in found[name]), loaded.origin,
-        )
-        for name, loaded in models.items()
-    ]  # fmt: skip
+    return [row_of(name + mark(wrappers), models[name], set_name, found[name], protocol) for name in models]
+
+
+def row_of(name: str, loaded: Loaded, set_name: str, found: Sequence[ImageScore], protocol: Protocol) -> Row:
+    """What one model reached on all pictures of a set, averaged."""
+    scores = {key: mean(image.scores[key] for image in found) for key in found[0].scores}
+    seconds = mean(image.seconds for image in found)
+    return Row(
+        name, loaded.scale, set_name, len(found), protocol.name, scores, loaded.parameters, seconds, loaded.origin
+    )
 
 
 def mean(values: Iterable[float]) -> float:

@@ -131,17 +131,16 @@ def group_of(name: str) -> str:
     return re.sub(r"\.(weight|bias|running_mean|running_var|num_batches_tracked)$", "", module)
 
 
-def init_from(net: nn.Module, tensors: Mapping[str, Tensor] | Path, where: object = "") -> InitReport:
+def init_from(net: nn.Module, tensors: Mapping[str, Tensor], where: object) -> InitReport:
     """Load what fits by name and shape, and say what became of the rest. CheckpointError if nothing fits.
 
-    tensors: those `srkit.load.find_tensors` gives, with `where` they are from; or the path of a file.
+    tensors, where: what `srkit.loading.find_tensors` gives for a path, a run, a repository or a name.
     """
-    if isinstance(tensors, Path):
-        tensors, where = read_tensors(tensors), tensors
     own = net.state_dict()
     fitting = {name: t for name, t in tensors.items() if name in own and t.shape == own[name].shape}
-    trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
-    if not trained & set(fitting):
+    trained = {name: parameter.ndim for name, parameter in net.named_parameters() if parameter.requires_grad}
+    least = min(2, max(trained.values(), default=0))  # the three values of a last bias fit any model, and are no start
+    if not any(trained.get(name, -1) >= least for name in fitting):
         raise CheckpointError(f"nothing in '{where}' fits the model by name and shape")
     net.load_state_dict(fitting, strict=False)
     return InitReport(

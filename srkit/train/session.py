@@ -15,7 +15,7 @@ from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
 from srkit.errors import PluginError, SrkitError, UsageError, one_line
 from srkit.images import write_atomically
-from srkit.load import build_net, check_scales, checkpoint_in, out_of_memory, parameter_count
+from srkit.loading import build_net, check_scales, find_tensors, out_of_memory, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.run import Part, Run, read_run_file
 from srkit.train import checkpoint
@@ -128,10 +128,12 @@ def run_training(
         restride(optimizer)
         display.say(f"resumed at step {about['step']:,}{other_ranks(about, world)}")
     elif run.init_from:
-        fitted = checkpoint.init_from(net, checkpoint_in(Path(run.init_from).expanduser()))
+        report = checkpoint.init_from(net, *find_tensors(registry, run.init_from, run.scales[0]))
         if average is not None:
             average.set(net)
-        display.say(f"started from {fitted}")
+        display.say(f"started from '{report.where}':")
+        for line in report.table():
+            display.say(f"  {line}")
     display.say(
         f"{model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(net):,} parameters, on {device}"
         f"{f', rank 1 of {world.size}' if world.size > 1 else ''}; "

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from srkit import Run, load_plugins, read_rgb
-from srkit.cli.data.preview import LABEL, MARGIN, SIDE
+from srkit.cli.data.preview import SIDE
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import packed
+from srkit.sheet import LABEL, MARGIN
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from srkit import imresize, read_rgb
-from srkit.load import load_model
+from srkit.loading import load_model
 from srkit.upscale.wrap import to_pixels, to_tensor
 
 

@@ -17,6 +17,8 @@ INSTANT = [
     "train --help",
     "bench --help",
     "upscale --help",
+    "sweep --help",
+    "gallery --help",
     "data check --help",
 ]
 

@@ -14,7 +14,7 @@ RECORDED = Path(__file__).with_name("api_surface.json")
 
 def surface() -> dict:
     """Public names, hooks, and the fields of the records."""
-    records = [record for record, _ in KINDS.values()] + [srkit.Weights, srkit.Pair, srkit.Batch]
+    records = [record for record, _ in KINDS.values()] + [srkit.Archive, srkit.Weights, srkit.Pair, srkit.Batch]
     hooks = [name for name in vars(hookspecs) if name.startswith("srkit_")]
     return {
         "names": sorted(srkit.__all__),

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import nn
 
 from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError
-from srkit.load import load_checkpoint, load_model
+from srkit.loading import load_checkpoint, load_model
 from srkit.train import checkpoint
 
 
@@ -105,12 +105,12 @@ def test_init_from_takes_what_fits_and_says_what_did_not(tmp_path):
     source = small(out=7)
     torch.save({**source.state_dict(), "extra": torch.zeros(1)}, path)
     net = small()
-    line = checkpoint.init_from(net, path)
-    assert line == f"7 of 9 tensors from '{path}'; other shape: 2.bias, 2.weight; not used: extra"
+    report = checkpoint.init_from(net, checkpoint.read_tensors(path), path)
+    assert str(report) == f"7 of 9 tensors from '{path}'; other shape: 2.bias, 2.weight; not used: extra"
     assert torch.equal(net[0].weight, source[0].weight)
     torch.save({"nothing": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="nothing in '.*' fits the model"):
-        checkpoint.init_from(net, path)
+        checkpoint.init_from(net, checkpoint.read_tensors(path), path)
 
 
 def edsr(registry, **options):

@@ -31,9 +31,11 @@ def photo_jpg(tmp_path, photo):
     Image.fromarray(photo[:40, :56]).save(tmp_path / "photo.jpg")
 
 
-def test_the_commands_work_in_their_order(run_srkit, photo_jpg, tmp_path):
-    _, use, _ = blocks("console")
-    for command in commands(use):
+def test_the_commands_work_in_their_order(run_srkit, photo_jpg, photo, tmp_path):
+    _, use, own, _ = blocks("console")
+    (tmp_path / "FOLDER").mkdir()
+    Image.fromarray(photo).save(tmp_path / "FOLDER/mine.png")
+    for command in commands(use + own):
         assert command[0] == "srkit"
         code, _, err = run_srkit(*command[1:])
         assert code == 0, (command, err)
@@ -48,7 +50,7 @@ def test_the_plugin_is_the_example_and_works(run_srkit, photo_jpg, install, tmp_
     assert tomllib.loads(pyproject)["project"]["entry-points"]["srkit"] == {"tiny": "srkit_tiny"}
     assert len([line for line in module.splitlines() if line.strip()]) <= 20
     install("srkit-tiny", module)
-    for command in commands(blocks("console")[2]):
+    for command in commands(blocks("console")[-1]):
         code, _, err = run_srkit(*command[1:])
         assert code == 0, (command, err)
     assert (tmp_path / "photo_tiny_x2.png").exists()

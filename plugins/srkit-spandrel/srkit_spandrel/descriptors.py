@@ -57,7 +57,7 @@ def is_edsr(state_dict: StateDict) -> bool:
     return state_dict.keys() >= EDSR_HAS and all(EDSR_NAME.fullmatch(name) for name in state_dict)
 
 
-#: what `install` adds; a network that srkit gains (MDSR) gets its Architecture here
+#: what `install` adds; not MDSR, which has several scales where a descriptor of spandrel's has one
 ARCHITECTURES = (EDSRArch,)
 
 

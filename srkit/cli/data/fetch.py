@@ -1,8 +1,7 @@
 """`srkit data fetch`: a published dataset, downloaded, checked and unpacked where `--data NAME` finds it."""
 
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
@@ -15,8 +14,6 @@ from srkit.cli.bench import scale_of, words
 from srkit.components import Archive, Dataset
 from srkit.errors import ChecksumError, FetchError, SrkitError, UsageError, did_you_mean
 from srkit.plugins import Registry
-
-MB = 1_000_000
 
 
 class SeveralScales(typer.core.TyperCommand):
@@ -66,7 +63,7 @@ def fetch(
     check_room(missing, place)
     for i, archive in enumerate(missing):
         try:
-            with Meter(archive) as meter:
+            with output.Meter(archive.file, archive.size) as meter:
                 pictures = fetch_archive(archive, place, mirror=mirror, force=force, progress=meter)
         except KeyboardInterrupt:
             output.say("what has come is kept; the same command goes on from there")
@@ -131,35 +128,6 @@ def check_room(missing: Sequence[Archive], place: Path) -> None:
         raise SrkitError(
             f"'{place}' has {amount(free)} free, and {amount(needed)} are needed; --root names another folder"
         )
-
-
-class Meter:
-    """Progress in megabytes: a line for the download, then one for the unpacking."""
-
-    def __init__(self, archive: Archive):
-        self.archive = archive
-        self.what = ""
-        self.bar: output.Progress | None = None
-        self.shown = ExitStack()
-
-    def __enter__(self) -> "Meter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shown.close()
-
-    def __call__(self, what: str) -> Callable[[int, int | None], None]:
-        self.shown.close()
-        self.what, self.bar = what, None
-        return self.at
-
-    def at(self, done: int, total: int | None) -> None:
-        whole = max(total or self.archive.size, done) // MB
-        if self.bar is None:
-            self.bar = self.shown.enter_context(output.Progress(f"{self.what} {self.archive.file}", whole))
-            self.bar.begin_at(done // MB)
-        self.bar.total = whole
-        self.bar.at(done // MB, "MB")
 
 
 def layout(archives: Sequence[Archive]) -> str:

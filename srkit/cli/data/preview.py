@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from srkit.run import Run
 
 SIDE = 160  # pixels that an HR patch has on the sheet, or more
-MARGIN, LABEL = 8, 24  # pixels
-LARGEST = 100e6  # pixels of a sheet, which is for looking at
 
 
 def preview(
@@ -40,6 +38,7 @@ def preview(
     from srkit.cli.train import data_table
     from srkit.images import Picture, check_output, write_picture
     from srkit.run import Run
+    from srkit.sheet import LARGEST
 
     check_output(out)
     if 4 * count * (patch * scale) ** 2 > LARGEST:
@@ -100,22 +99,12 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
 
 def sheet(columns: "dict[str, torch.Tensor]") -> "np.ndarray":
     """One row for each patch, one labelled column for each batch of them, B,3,h,w; all enlarged to one size."""
-    import numpy as np
-    from PIL import Image, ImageDraw, ImageFont
+    from srkit.sheet import Strip, draw_sheet, enlarged
 
     largest = max(images.shape[-1] for images in columns.values())
     side = largest * -(-SIDE // largest)
-    font = ImageFont.load_default(14)
-    labels = {label: font.getbbox(label)[2] for label in columns}
-    width = max(side, *(int(length) for length in labels.values())) + MARGIN
-    rows = len(next(iter(columns.values())))
-    page = Image.new("RGB", (MARGIN + len(columns) * width, LABEL + rows * (side + MARGIN)), "white")
-    draw = ImageDraw.Draw(page)
-    for i, (label, images) in enumerate(columns.items()):
-        left = MARGIN + i * width
-        draw.text((left, 4), label, fill="black", font=font)
-        pixels = (255 * images).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        for j, image in enumerate(pixels):
-            enlarged = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
-            page.paste(enlarged, (left, LABEL + j * (side + MARGIN)))
-    return np.asarray(page)
+    strips = []
+    for patches in zip(*columns.values(), strict=True):
+        pixels = [(255 * patch).round().clamp(0, 255).byte().permute(1, 2, 0).numpy() for patch in patches]
+        strips.append(Strip([enlarged(patch, side // patch.shape[0]) for patch in pixels]))
+    return draw_sheet(list(columns), strips)

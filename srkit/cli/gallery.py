@@ -1,0 +1,166 @@
+"""`srkit gallery`: the same crops of a set's pictures by every model, to look at."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srkit.cli import output
+from srkit.cli.bench import set_named
+from srkit.cli.upscale import chosen_wrappers
+from srkit.errors import ImageError, UsageError, missing_path, one_line
+from srkit.plugins import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from srkit.components import PairSequence
+    from srkit.loading import Loaded
+
+BASELINE = "bicubic"
+SHEET, PAGE = "gallery.png", "gallery.html"
+
+
+def gallery(
+    models: Annotated[
+        list[str], typer.Argument(help="Checkpoint files, run folders or names to compare.", show_default=False)
+    ],
+    data: Annotated[str, typer.Option(help="A set's name, or a folder of HR pictures.")] = "samples",
+    scale: Annotated[
+        int | None, typer.Option(help="Upsampling factor; the first model's own when not said.", show_default=False)
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--random", "--count", min=1, max=200, help="How many crops, drawn by --seed or by --where.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other crops.")] = 0,
+    where: Annotated[
+        str, typer.Option(help="random, or disagree: where the models' outputs differ most, two a picture at most.")
+    ] = "random",
+    crop: Annotated[int, typer.Option(min=8, max=1024, help="Side of a crop in HR pixels.")] = 64,
+    self_ensemble: Annotated[
+        bool, typer.Option("--self-ensemble", help="Average eight flips and transposes; marked '+'.")
+    ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds the test sets; else $SRKIT_DATA, else the user's data folder."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    out: Annotated[Path, typer.Option("-o", "--out", help=f"Folder for {SHEET} and {PAGE}.")] = Path("gallery"),
+) -> None:
+    """Compare models by eye: a contact sheet, and a page with a slider over each crop. Both need nothing else."""
+    if where not in ("random", "disagree"):
+        raise UsageError(f"--where is random or disagree, not '{where}'")
+    if root is not None and not root.expanduser().is_dir():
+        raise missing_path(root, "folder")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o '{out}' is a file; name a folder")
+    registry = output.load()
+
+    from srkit.data.pairs import open_dataset
+    from srkit.evaluate.gallery import disagreeing, drawn, make_gallery, page_of, png, roomy, sheet_of, zoom_of
+    from srkit.evaluate.protocol import DEFAULT, protocol_named
+    from srkit.evaluate.report import to_table
+    from srkit.images import write_atomically
+    from srkit.loading import load_model, pick_device
+    from srkit.sheet import LARGEST
+    from srkit.upscale.wrap import make_upscaler, mark
+
+    place = pick_device(device)
+    set_name, dataset, folder = set_named(registry, data, root)
+    chosen = load_models(registry, models, scale, place)
+    scale = next(iter(chosen.values())).scale
+    chosen = {name: loaded for name, loaded in chosen.items() if name != BASELINE}
+    window = crop // scale * scale
+    if not window:
+        raise UsageError(f"--crop {crop} is less than one pixel at x{scale}")
+    if count * (len(chosen) + 3) * (window * zoom_of(window)) ** 2 > LARGEST:
+        raise UsageError(f"{count} crops of {window} pixels make too large a sheet; lower --random or --crop")
+    wrappers = chosen_wrappers(registry, self_ensemble, None)
+    baseline = load_model(registry, BASELINE, scale, place)
+    columns = {BASELINE: (baseline, make_upscaler(baseline.net, baseline.model, scale))}
+    for name, loaded in chosen.items():
+        columns[name + mark(wrappers)] = loaded, make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers)
+    pairs = open_dataset(dataset, folder, "test", scale)
+    protocol = protocol_named(DEFAULT)
+    border = protocol.border(scale)
+    compared = [name for name in columns if name != BASELINE or len(columns) == 2]
+    if where == "disagree" and len(compared) < 2:
+        raise UsageError(f"--where disagree compares models; name one beside {BASELINE}")
+
+    sizes = measured(pairs, scale)
+    usable = roomy(sizes, window, border, scale)
+    if len(usable) < len(pairs):
+        output.say(f"{len(pairs) - len(usable)} pictures are smaller than a crop: they are in the table alone")
+    if where == "random":
+        choose = drawn(sizes, count, seed, window, border, scale)
+        how = f"Pictures and places are drawn by seed {seed}, whatever the models."
+    else:
+        choose = disagreeing(compared, window, border, scale)
+        how = f"Where {', '.join(compared)} differ most in 8-bit levels of R, G and B; two crops of a picture at most."
+    metrics = {name: registry.choose("metric", name).build() for name in ("psnr", "ssim")}
+    check_folder(out)
+    with output.Progress("upscaling", len(pairs) * len(columns)) as progress:
+        made = make_gallery(
+            columns, set_name, pairs, scale, window, choose, count, how, metrics, protocol, place, progress.one_more
+        )
+    sheet, page = png(sheet_of(made)), page_of(made).encode()
+    try:
+        write_atomically(out / SHEET, lambda file: file.write(sheet))
+        write_atomically(out / PAGE, lambda file: file.write(page))
+    except OSError as error:
+        raise ImageError(f"cannot write into '{out}': {one_line(error)}") from None
+    headings, cells = to_table(made.rows)
+    output.table(headings, cells, right=range(3, len(headings)))
+    print(f"{made.title}: {out / SHEET}, {out / PAGE}")
+
+
+def load_models(registry: Registry, words: list[str], scale: int | None, device: "torch.device") -> "dict[str, Loaded]":
+    """The models by the name of their column, all at the scale of the first; short names where they stay apart."""
+    from srkit.evaluate.gallery import REFERENCE
+    from srkit.loading import is_path, load_model
+
+    found: dict[str, tuple[str, Loaded]] = {}
+    for word in dict.fromkeys(words):
+        with output.Meter() as meter:
+            loaded = load_model(registry, word, scale, device, meter)
+        if loaded.note:
+            output.say(f"{loaded.model.label} from {loaded.origin}, assuming {loaded.note}")
+        scale = loaded.scale
+        found[word] = (short(Path(word)) if is_path(word) else loaded.model.label, loaded)
+    names = [name for name, _ in found.values()]
+    taken = (*REFERENCE, BASELINE)
+    return {
+        word if names.count(name) > 1 or (is_path(word) and name in taken) else name: loaded
+        for word, (name, loaded) in found.items()
+    }
+
+
+def short(path: Path) -> str:
+    """A run's folder by its name, a checkpoint in it by both, any other weight file by its stem."""
+    from srkit.loading import WEIGHT_SUFFIXES
+
+    if path.suffix not in WEIGHT_SUFFIXES:
+        return path.resolve().name
+    return f"{path.resolve().parent.name}/{path.stem}" if path.stem in ("best", "last") else path.stem
+
+
+def measured(pairs: "PairSequence", scale: int) -> list[tuple[int, int]]:
+    """(height, width) of each HR picture, cropped to multiples of the scale."""
+    sizes = []
+    with output.Progress("measuring", len(pairs)) as progress:
+        for i in range(len(pairs)):
+            height, width = pairs[i].hr.shape[:2]
+            sizes.append((height // scale * scale, width // scale * scale))
+            progress.one_more()
+    return sizes
+
+
+def check_folder(out: Path) -> None:
+    """Before any work: make the folder, and see that it can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write into '{out}': {one_line(error)}") from None

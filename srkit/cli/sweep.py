@@ -1,0 +1,161 @@
+"""`srkit sweep`: train every combination of some values, and compare them in a table and in curves."""
+
+import math
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srkit.cli import output
+from srkit.cli.train import Stop, TrainingDisplay
+from srkit.errors import SrkitError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from srkit.sweep import Cell
+
+
+def sweep(
+    vary: Annotated[
+        list[str],
+        typer.Option(help="A key and the values it takes: loss=l1,l2. Several make a grid.", show_default=False),
+    ],
+    run: Annotated[Path | None, typer.Option(help="A run file (TOML) to vary.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each cell; 300,000 when not said.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="Lay one value over every cell: lr=1e-3, model.n_feats=32.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the sweep; runs/sweep_KEYS when not said.", show_default=False)
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="The second of four interleaved parts: 2/4. For several machines or GPUs.")
+    ] = None,
+    max_time: Annotated[
+        str | None, typer.Option(help="Stop after this long: 90s, 10m, 1h30m. The same command goes on.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Train a grid of runs one after another and compare them. The same command again goes on where it stopped."""
+    from srkit.run import merge, parse_assignment, read_run_file
+
+    begun = time.monotonic()
+    registry = output.load()
+    max_seconds = output.seconds_of(max_time)
+    part, parts = part_of(only)
+    base: dict[str, Any] = read_run_file(run) if run else {}
+    for layer in [{"steps": steps} if steps is not None else {}, *(parse_assignment(text) for text in assign or ())]:
+        base = merge(base, layer)
+
+    from srkit.evaluate.curves import need_matplotlib
+    from srkit.loading import pick_device
+    from srkit.sweep import claim, parse_vary, plan, to_json, to_table, unfinished, write_report
+    from srkit.train.distributed import launched
+
+    varied: dict[str, list[str]] = {}
+    for key, values in map(parse_vary, vary):
+        if key in varied:
+            raise UsageError(f"--vary {key} is said twice; write all its values in one: {key}=a,b")
+        varied[key] = values
+    if launched():
+        raise UsageError("srkit sweep trains each cell in one process; spread the cells by --only instead of torchrun")
+    place = pick_device(device)
+    folder = out or Path("runs") / f"sweep_{','.join(varied)}"
+    cells = plan(registry, base, varied, folder)
+    if parts > len(cells):
+        raise UsageError(f"--only {only}: there are only {len(cells)} cells")
+    need_matplotlib()
+    claim(folder, base, varied)
+
+    end = math.inf if max_seconds is None else begun + max_seconds
+    sweeper = Sweeper(registry, cells[part - 1 :: parts], len(cells), place, end)
+    sweeper.train()
+    results = write_report(folder, cells)
+    if as_json:
+        print(to_json(results, cells), end="")
+    elif results:
+        headings, rows = to_table(results)
+        output.table(headings, rows, right=range(len(varied), len(varied) + 5))
+    missing = unfinished(cells)
+    if missing:
+        output.say(f"{len(results)} of {len(cells)} cells are finished; the same command goes on with the others")
+    if results:
+        output.say(f"table.md, table.csv, table.json, curves.png and curves.svg are in {folder}")
+    if sweeper.stop.asked():
+        raise typer.Exit(130)
+    if sweeper.failed:
+        raise SrkitError(f"{len(sweeper.failed)} of {len(cells)} cells failed: {'; '.join(sweeper.failed)}")
+
+
+def part_of(text: str | None) -> tuple[int, int]:
+    """`2/4` as (2, 4); without a word the one part there is."""
+    if text is None:
+        return 1, 1
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--only {text}: write 1/4, 2/4, 3/4 or 4/4 for a sweep in four parts")
+    return int(match[1]), int(match[2])
+
+
+class Sweeper:
+    """Trains cells one after another, until `end` by the monotonic clock. One that fails is told; the others go on."""
+
+    def __init__(self, registry: Any, cells: "list[Cell]", in_all: int, device: Any, end: float):
+        self.registry, self.cells, self.in_all, self.device, self.end = registry, cells, in_all, device, end
+        self.stop = Stop()
+        self.failed: list[str] = []
+
+    def wants_to_stop(self) -> bool:
+        return self.stop.asked() or time.monotonic() >= self.end
+
+    def train(self) -> None:
+        from srkit.sweep import claimed, read_record
+
+        for i, cell in enumerate(self.cells):
+            if self.wants_to_stop():
+                return
+            with claimed(cell) as mine:
+                title = f"cell {cell.number} of {self.in_all}"
+                if not mine:
+                    output.say(f"{title}: {cell.name} is being trained by another program")
+                elif read_record(cell).finished:
+                    output.say(f"{title}: {cell.name} is finished")
+                else:
+                    output.say(f"{title}: {cell.name}")
+                    self.train_one(cell, title, sum(earlier.run.steps for earlier in self.cells[:i]))
+
+    def train_one(self, cell: "Cell", title: str, before: int) -> None:
+        from srkit.sweep import train_cell
+        from srkit.train.keeper import Limits
+
+        total = sum(each.run.steps for each in self.cells)
+        left = None if self.end == math.inf else self.end - time.monotonic()
+        try:
+            with CellDisplay(title, before, total, left, self.stop) as display:
+                # Its end in time is a stop like Ctrl-C, which validates nothing: the table is that of one session.
+                train_cell(cell, self.registry, self.device, display, Limits(stop=self.wants_to_stop))
+        except Exception as error:
+            if os.environ.get("SRKIT_DEBUG") == "1" and not isinstance(error, SrkitError):
+                raise
+            output.say(f"{title}: {cell.name} failed: {one_line(error)}")
+            self.failed.append(cell.name)
+
+
+class CellDisplay(TrainingDisplay):
+    """A cell's words and progress. The steps and the time left are those of all cells."""
+
+    def __init__(self, title: str, before: int, total: int, seconds: float | None, stop: Stop):
+        super().__init__(total, seconds, stop)
+        self.title, self.before = title, before
+
+    def switch(self, what: str, total: int, seconds: float | None = None) -> output.Progress:
+        return super().switch(self.title if what == "training" else what, total, seconds)
+
+    def training(self, step: int) -> None:
+        super().training(self.before + step)
+
+    def progress(self, step: int, loss: float, psnr: float | None) -> None:
+        super().progress(self.before + step, loss, psnr)

@@ -1,0 +1,85 @@
+"""Say what a weight file is, as plain data: srkit's own, one in a known layout, or only its tensors."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from srkit.errors import SrkitError, UnknownName, one_line
+from srkit.layouts import recognise
+from srkit.loading import build_net, is_own, parameter_count
+from srkit.plugins import Choice, Registry
+from srkit.train.checkpoint import group_of, read_about, read_tensors
+
+
+def describe(registry: Registry, path: Path) -> dict[str, Any]:
+    """`layout` is "srkit", a layout's name, `package:name` of a plugin that reads such files, or empty.
+
+    Raises UnknownName where there is no such file, CheckpointError where it cannot be read.
+    """
+    tensors = read_tensors(path)
+    about: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
+    if is_own(path):
+        about |= described_by_itself(registry, read_about(path))
+    elif known := recognise(registry, tensors):
+        about |= {
+            "layout": known.layout,
+            "layout_of": known.model.component.layouts[known.layout].summary,
+            **of_model(known.model, known.reading.scales),
+            "assumed": dict(known.reading.assumed),
+            "notes": known.reading.notes,
+        }
+    else:
+        about |= read_by_a_plugin(registry, path) or {"layout": "", "shapes": shapes(tensors)}
+    return about | {
+        "tensors": len(tensors),
+        "values": sum(tensor.numel() for tensor in tensors.values()),
+        "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
+    }
+
+
+def described_by_itself(registry: Registry, about: Mapping[str, Any]) -> dict[str, Any]:
+    said, run = about["model"], about.get("run") or {}
+    result = {
+        "layout": "srkit", "model": said["name"], "version": said["version"],
+        "scales": about["scales"], "options": said["options"], "step": about.get("step"),
+        "steps": run.get("steps"), "scores": about.get("scores") or {}, "licence": about.get("licence") or "",
+        "data": (run.get("data") or {}).get("name", ""), "converted_from": about.get("converted_from"),
+    }  # fmt: skip
+    try:
+        model = registry.choose("model", said["name"], said["options"])
+    except UnknownName:  # its plugin is not installed: then the file's own words have to do
+        return result
+    return result | of_model(model, about["scales"])
+
+
+def of_model(model: Choice, scales: Any) -> dict[str, Any]:
+    return {
+        "model": model.entry.qualified, "label": model.label, "scales": list(scales), "options": dict(model.options),
+        "parameters": parameter_count(build_net(model, scales)),
+    }  # fmt: skip
+
+
+def read_by_a_plugin(registry: Registry, path: Path) -> dict[str, Any] | None:
+    """A file that a model's `from_file` knows, by the first that does."""
+    for entry in registry.of("model"):
+        if entry.component.from_file is None:
+            continue
+        try:
+            read = entry.component.from_file(path)
+        except SrkitError as error:
+            return {"layout": entry.qualified, "notes": one_line(error)}
+        except Exception:  # a plugin that fails on a file it does not know is no news here
+            continue
+        if read is not None:
+            net, scale = read
+            return {"layout": entry.qualified, "scales": [scale], "parameters": parameter_count(net)}
+    return None
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Groups of tensors of one kind: their name with `*` for numbers, how many, and their shape."""
+    groups = Counter((f"{group_of(n)}.{n.rpartition('.')[2]}", tuple(t.shape)) for n, t in tensors.items())
+    return [{"name": name, "count": count, "shape": list(shape)} for (name, shape), count in groups.items()]

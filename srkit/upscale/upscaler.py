@@ -1,0 +1,93 @@
+"""`srkit.load("edsr-baseline", scale=2).upscale(picture)`: srkit from Python, on whatever holds a picture."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from srkit.errors import ImageError, UsageError, one_line
+from srkit.images import image_of, picture_of
+from srkit.loading import Loaded, load_model, pick_device
+from srkit.plugins import load_plugins
+from srkit.upscale.picture import upscale_picture
+from srkit.upscale.wrap import make_upscaler, to_pixels, to_tensor
+
+
+def load(
+    model: str = "edsr-baseline", scale: int | None = None, *, device: str = "auto", tile: int | None = None,
+    ensemble: bool = False,
+) -> "Upscaler":  # fmt: skip
+    """A model with its weights, ready to upscale.
+
+    model: a name, a checkpoint, a run's folder, or `owner/name` on the Hugging Face hub. scale: the weights' own,
+    or 2, when not said. device: "auto" is the accelerator where there is one. tile: side of a tile in input pixels,
+    to bound memory; 0 for none. ensemble: the mean over eight flips and transposes, eight times the work.
+
+    Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
+    """
+    registry = load_plugins()
+    place = pick_device(device)
+    loaded = load_model(registry, str(model), scale, place)
+    wrappers = [registry.choose("wrapper", "self-ensemble")] if ensemble else []
+    call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers)
+    return Upscaler(loaded, place, call)
+
+
+class Upscaler:
+    """What `srkit.load` gives.
+
+    Attributes:
+        scale: how many times larger.
+        name: of the model, or of its preset.
+        parameters: how many are trained, as tables count them.
+        device: where it computes.
+        net: the `torch.nn.Module`.
+    """
+
+    def __init__(self, loaded: Loaded, device: torch.device, call: Any):
+        self.net: nn.Module = loaded.net
+        self.scale, self.name, self.parameters = loaded.scale, loaded.model.label, loaded.parameters
+        self.device = device
+        self._call = call
+
+    def __repr__(self) -> str:
+        return f"<srkit {self.name} x{self.scale}, {self.parameters:,} parameters, on {self.device}>"
+
+    def upscale(self, picture: Any) -> Any:
+        """The picture `scale` times larger, as what it came.
+
+        A PIL image gives a PIL image: upright, with its transparency, gray if it was gray. An array of H,W,3 uint8
+        gives such an array. A tensor of B,3,H,W or 3,H,W float in [0, 1] gives such a tensor, clipped, of the same
+        type on the same device.
+
+        Raises UsageError for anything else, ImageError for an image that cannot be decoded, SrkitError when
+        memory does not suffice.
+        """
+        if isinstance(picture, Image.Image):
+            try:
+                read = picture_of(picture)
+            except (OSError, SyntaxError, ValueError, EOFError) as error:
+                raise ImageError(f"the image cannot be decoded: {one_line(error)}") from None
+            return image_of(upscale_picture(self._call, read, self.scale, self.device))
+        if isinstance(picture, np.ndarray):
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
+                raise UsageError(f"an array must be H,W,3 uint8, not {shape_of(picture)} {picture.dtype}")
+            return to_pixels(self._call(to_tensor(picture, self.device)))
+        if isinstance(picture, Tensor):
+            return self._tensor(picture)
+        raise UsageError(f"a picture is a PIL image, an array or a tensor, not {type(picture).__name__}")
+
+    def _tensor(self, lr: Tensor) -> Tensor:
+        if not lr.is_floating_point() or lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not lr.numel():
+            raise UsageError(f"a tensor must be B,3,H,W or 3,H,W float in [0, 1], not {shape_of(lr)} {lr.dtype}")
+        if lr.max() > 2:  # a little above 1 is what interpolation leaves
+            raise UsageError(f"a tensor must be in [0, 1]; this one goes up to {float(lr.max()):g}: divide it by 255")
+        batch = lr if lr.ndim == 4 else lr[None]
+        sr = self._call(batch.detach().to(self.device, torch.float32)).clamp(0, 1).to(lr.device, lr.dtype)
+        return sr if lr.ndim == 4 else sr[0]
+
+
+def shape_of(picture: Any) -> str:
+    return ",".join(map(str, picture.shape))

@@ -1,0 +1,143 @@
+"""`srkit.load(...).upscale(...)`: what goes in comes out larger, with the pixels of the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import srkit
+from srkit import ImageError, NoWeights, SrkitError, UnknownName, UsageError, imresize
+from srkit.train.checkpoint import save_tensors
+
+
+@pytest.fixture
+def checkpoint(registry, photo) -> Path:
+    """A small EDSR x2 whose output is no flat picture."""
+    torch.manual_seed(1)
+    model = registry.choose("model", "edsr", {"n_resblocks": 1, "n_feats": 4})
+    net = model.build(2)
+    with torch.no_grad():
+        net.tail[1].weight *= 20
+    described = {"name": "srkit:edsr", "version": "0", "options": model.options}
+    save_tensors(Path("net.safetensors"), net.state_dict(), {"model": described, "scales": [2]})
+    return Path("net.safetensors")
+
+
+def test_importing_srkit_imports_no_torch_and_load_stays_a_function():
+    program = (
+        "import sys, srkit; assert 'torch' not in sys.modules; "
+        "import srkit.cli, srkit.loading, srkit.train.session; assert srkit.load.__module__ == 'srkit.upscale.upscaler'"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_attributes(checkpoint):
+    loaded = srkit.load(str(checkpoint))
+    assert (loaded.scale, loaded.name, loaded.parameters) == (2, "edsr", 1259)
+    assert isinstance(loaded.net, torch.nn.Module)
+    assert loaded.device == srkit.load(checkpoint, device=str(loaded.device)).device
+    assert repr(loaded) == f"<srkit edsr x2, 1,259 parameters, on {loaded.device}>"
+    assert (srkit.load("bicubic").scale, srkit.load("bicubic", scale=3).scale) == (2, 3)
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_a_pil_image_gives_the_pixels_of_the_command_line(run_srkit, checkpoint, photo, ensemble):
+    picture = Image.fromarray(photo[40:75, 60:101])
+    picture.save("p.png")
+    words = ["--self-ensemble"] if ensemble else []
+    assert run_srkit("upscale", "p.png", "--model", checkpoint, "-o", "cli.png", "--device", "cpu", *words)[0] == 0
+    large = srkit.load(checkpoint, device="cpu", ensemble=ensemble).upscale(picture)
+    assert (large.mode, large.size) == ("RGB", (82, 70))
+    np.testing.assert_array_equal(np.asarray(large), np.asarray(Image.open("cli.png")))
+    assert len(np.unique(np.asarray(large))) > 50
+
+
+def test_arrays_and_tensors_give_the_same_pixels(checkpoint, photo):
+    lr = photo[40:75, 60:101]
+    loaded = srkit.load(checkpoint, device="cpu")
+    expected = np.asarray(loaded.upscale(Image.fromarray(lr)))
+    sr = loaded.upscale(lr)
+    assert sr.dtype == np.uint8
+    np.testing.assert_array_equal(sr, expected)
+    tensor = torch.from_numpy(lr.copy()).permute(2, 0, 1) / 255
+    one = loaded.upscale(tensor)
+    assert (one.shape, one.dtype) == ((3, 70, 82), torch.float32)
+    np.testing.assert_array_equal(np.floor(one.permute(1, 2, 0).numpy() * 255 + np.float32(0.5)), expected)
+    with torch.no_grad():
+        whole = loaded.net(tensor[None]).clamp(0, 1)
+    torch.testing.assert_close(one[None], whole, rtol=0, atol=1e-6)
+    two = loaded.upscale(torch.stack([tensor, tensor.flip(-1)]))
+    assert two.shape == (2, 3, 70, 82)
+    torch.testing.assert_close(two[0], one, rtol=0, atol=1e-6)
+    assert not torch.equal(two[0], two[1])
+    doubled = loaded.upscale(tensor.double().requires_grad_())
+    assert (doubled.dtype, doubled.requires_grad, doubled.is_inference()) == (torch.float64, False, False)
+
+
+def test_tiles_cannot_be_seen(checkpoint, photo):
+    lr = photo[:90, :101]
+    whole = srkit.load(checkpoint, tile=0, device="cpu").upscale(lr)
+    np.testing.assert_array_equal(srkit.load(checkpoint, tile=40, device="cpu").upscale(lr), whole)
+
+
+def test_transparency_gray_orientation_and_profile_survive(photo):
+    bicubic = srkit.load("bicubic")
+    alpha = photo[:20, :30, 0].copy()
+    picture = Image.fromarray(photo[:20, :30])
+    expected = imresize(photo[:20, :30], 2)
+    picture.putalpha(Image.fromarray(alpha))
+    large = bicubic.upscale(picture)
+    assert large.mode == "RGBA"
+    np.testing.assert_array_equal(np.asarray(large)[..., :3], expected)
+    np.testing.assert_array_equal(np.asarray(large)[..., 3], imresize(alpha, 2))
+    gray = bicubic.upscale(Image.fromarray(alpha))
+    assert gray.mode == "L"
+    np.testing.assert_array_equal(np.asarray(gray), imresize(alpha, 2))
+    assert bicubic.upscale(Image.fromarray(alpha).convert("LA")).mode == "LA"
+    for mode in ("P", "1", "CMYK", "I;16", "F"):
+        assert bicubic.upscale(Image.fromarray(alpha).convert(mode)).size == (60, 40)
+
+    turned = Image.fromarray(photo[:20, :30])
+    turned.getexif()[0x0112] = 6  # its top is at the right
+    turned.info["icc_profile"] = b"profile"
+    upright = bicubic.upscale(turned)
+    assert (upright.size, upright.info["icc_profile"]) == ((40, 60), b"profile")
+    np.testing.assert_array_equal(np.asarray(upright), imresize(np.rot90(photo[:20, :30], -1), 2))
+
+
+def test_wrong_pictures_are_told_in_one_line(checkpoint, tmp_path, photo):
+    loaded = srkit.load("bicubic")
+    wrong = {
+        "an array must be H,W,3 uint8, not 4,4 uint8": np.zeros((4, 4), np.uint8),
+        "an array must be H,W,3 uint8, not 4,4,3 float64": np.zeros((4, 4, 3)),
+        "an array must be H,W,3 uint8, not 0,4,3 uint8": np.zeros((0, 4, 3), np.uint8),
+        "a tensor must be B,3,H,W or 3,H,W float in .0, 1., not 4,4,3 torch.float32": torch.zeros(4, 4, 3),
+        "not 3,4,4 torch.uint8": torch.zeros(3, 4, 4, dtype=torch.uint8),
+        "this one goes up to 255: divide it by 255": torch.full((3, 4, 4), 255.0),
+        "a picture is a PIL image, an array or a tensor, not str": "photo.jpg",
+    }
+    for words, picture in wrong.items():
+        with pytest.raises(UsageError, match=words):
+            loaded.upscale(picture)
+    Image.fromarray(photo).save("p.jpg")
+    Path("p.jpg").write_bytes(Path("p.jpg").read_bytes()[:900])
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        loaded.upscale(Image.open("p.jpg"))
+
+
+def test_wrong_words_are_srkit_errors(checkpoint):
+    with pytest.raises(UnknownName, match="did you mean 'edsr-baseline'?"):
+        srkit.load("edsr-basline")
+    with pytest.raises(NoWeights, match="no trained weights for x3"):
+        srkit.load("edsr-baseline", scale=3)
+    with pytest.raises(UsageError, match="upscales x2, not x4"):
+        srkit.load(checkpoint, 4)
+    with pytest.raises(UsageError, match="no device called 'gpu'"):
+        srkit.load(checkpoint, device="gpu")
+    with pytest.raises(SrkitError, match="no checkpoint"):
+        srkit.load("here/none.safetensors")
