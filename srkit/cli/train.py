@@ -109,7 +109,8 @@ def print_recipes(registry: Registry) -> None:
     for recipe in recipes(registry):
         run = Run.from_dict(read_run_file(recipe.path))
         scales = ", ".join(f"x{scale}" for scale in run.scales)
-        rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, recipe.about.split(". ")[0]])
+        about = recipe.about.split(". ")[0]
+        rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, about])
     output.table(["recipe", "model", "scale", "steps", "package", "about"], rows, right=[3])
     print("srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from")
 

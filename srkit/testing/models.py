@@ -37,6 +37,8 @@ def checks(registry: Registry, entry: Entry) -> Iterator[Check]:
     yield Check("the receptive field is the declared one", lambda: receptive_field(first))
     yield Check("tiles give the whole picture, bit for bit", lambda: tiles(first, scale))
     yield Check("torch.export takes it", lambda: exports(first, scale))
+    for name in record.layouts:
+        yield Check(f"layout '{name}' reads what it writes, bit for bit", partial(layout, first, scale, name))
 
 
 def built(choice: Choice, scale: int, seed: int = 0) -> nn.Module:
@@ -291,6 +293,31 @@ def exports(choice: Choice, scale: int) -> None:
             "the exported program gives other pixels",
             "avoid state that changes inside forward",
         )
+
+
+def layout(choice: Choice, scale: int, name: str) -> None:
+    each = choice.component.layouts[name]
+    own = dict(built(choice, scale).state_dict())
+    written, _ = each.write(own, [scale], choice.options)
+    reading = each.read({key: tensor.clone() for key, tensor in written.items()})
+    if reading is None:
+        raise Fault("it does not know what it wrote", "read must take every name and shape that write gives")
+    said = {key: value for key, value in reading.options.items() if key not in reading.assumed}
+    wrong = [key for key, value in said.items() if choice.options.get(key) != value]
+    if wrong or list(reading.scales) != [scale]:
+        raise Fault(
+            f"it reads {wrong or 'the scale'} as {[said[key] for key in wrong] or list(reading.scales)}",
+            "what the tensors do not say belongs into Reading.assumed",
+        )
+    changed = [key for key in own.keys() | reading.tensors.keys() if not same(own.get(key), reading.tensors.get(key))]
+    if changed:
+        raise Fault(f"'{sorted(changed)[0]}' comes back changed", "rename tensors; do not compute with them")
+    if each.read({f"x.{key}": tensor for key, tensor in written.items()}) is not None:
+        raise Fault("it takes tensors of other names for its own", "compare every name and every shape")
+
+
+def same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and torch.equal(one, other)
 
 
 def from_file_only(choice: Choice) -> None:

@@ -1,18 +1,18 @@
-"""`srkit.load("edsr-baseline", scale=2).upscale(picture)`: srkit from Python, on whatever holds a picture."""
+"""`srkit.load("edsr-baseline", scale=2).upscale(picture)`: srkit from Python, on whatever holds a picture.
 
-from typing import Any
+Importing this imports no torch, so that `from srkit import *` stays light in a plugin's module.
+"""
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from srkit.errors import ImageError, UsageError, one_line
-from srkit.images import image_of, picture_of
-from srkit.loading import Loaded, load_model, pick_device
 from srkit.plugins import load_plugins
-from srkit.upscale.picture import upscale_picture
-from srkit.upscale.wrap import make_upscaler, to_pixels, to_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from srkit.loading import Loaded
 
 
 def load(
@@ -27,6 +27,9 @@ def load(
 
     Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
     """
+    from srkit.loading import load_model, pick_device
+    from srkit.upscale.wrap import make_upscaler
+
     registry = load_plugins()
     place = pick_device(device)
     loaded = load_model(registry, str(model), scale, place)
@@ -46,7 +49,7 @@ class Upscaler:
         net: the `torch.nn.Module`.
     """
 
-    def __init__(self, loaded: Loaded, device: torch.device, call: Any):
+    def __init__(self, loaded: "Loaded", device: "torch.device", call: Any):
         self.net: nn.Module = loaded.net
         self.scale, self.name, self.parameters = loaded.scale, loaded.model.label, loaded.parameters
         self.device = device
@@ -65,6 +68,14 @@ class Upscaler:
         Raises UsageError for anything else, ImageError for an image that cannot be decoded, SrkitError when
         memory does not suffice.
         """
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        from srkit.images import image_of, picture_of
+        from srkit.upscale.picture import upscale_picture
+        from srkit.upscale.wrap import to_pixels, to_tensor
+
         if isinstance(picture, Image.Image):
             try:
                 read = picture_of(picture)
@@ -75,11 +86,13 @@ class Upscaler:
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
                 raise UsageError(f"an array must be H,W,3 uint8, not {shape_of(picture)} {picture.dtype}")
             return to_pixels(self._call(to_tensor(picture, self.device)))
-        if isinstance(picture, Tensor):
+        if isinstance(picture, torch.Tensor):
             return self._tensor(picture)
         raise UsageError(f"a picture is a PIL image, an array or a tensor, not {type(picture).__name__}")
 
-    def _tensor(self, lr: Tensor) -> Tensor:
+    def _tensor(self, lr: "Tensor") -> "Tensor":
+        import torch
+
         if not lr.is_floating_point() or lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not lr.numel():
             raise UsageError(f"a tensor must be B,3,H,W or 3,H,W float in [0, 1], not {shape_of(lr)} {lr.dtype}")
         if lr.max() > 2:  # a little above 1 is what interpolation leaves

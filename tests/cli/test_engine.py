@@ -244,7 +244,7 @@ def test_two_ranks_are_one_process(run_srkit, tmp_path):
     scores = [[line["psnr_y"] for line in log(tmp_path / name) if "psnr_y" in line] for name in ("one", "two")]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
     assert len(scores[0]) == 2, "one validation, shared between the ranks"
-    code, out, err = run_srkit("train", "--resume", "two", "--steps", "32")
+    code, _, err = run_srkit("train", "--resume", "two", "--steps", "32")
     assert code == 0, err
     assert "resumed at step 30, with 1 rank(s) instead of 2: the same batches, summed in another order" in err
 

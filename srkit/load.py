@@ -1,3 +1,0 @@
-"""Moved to srkit.loading."""
-
-from srkit.loading import *  # noqa: F403
