@@ -11,7 +11,7 @@ from srkit.components import Layout
 from srkit.errors import CheckpointError, UnknownName, UsageError, did_you_mean, missing_path, one_line
 from srkit.images import write_atomically
 from srkit.layouts import Known, recognise
-from srkit.loading import build_net, is_own, model_of
+from srkit.loading import build_net, checkpoint_in, is_own, model_of
 from srkit.options import check, options_of
 from srkit.plugins import Choice, Registry
 from srkit.train.checkpoint import load_tensors, read_about, read_tensors, save_tensors
@@ -37,12 +37,12 @@ def convert(
 ) -> Converted:
     """Write the weights of `path` to `out`, whole or not at all: as srkit's own checkpoint, or in a model's layout.
 
-    to: "srkit", a layout's name, or empty to go by the suffix of `out`. values: what the user says of the source
-    or wants of the target, as the layouts declare it. Trained tensors go over bit for bit, unless a value asks
-    for their change. Raises UsageError for what cannot be written, UnknownName for a value nobody declares,
-    CheckpointError for a file that cannot be read or recognised.
+    path: a weight file, or a run's folder. to: "srkit", a layout's name, or empty to go by the suffix of `out`.
+    values: what the user says of the source or wants of the target, as the layouts declare it. Trained tensors go
+    over bit for bit, unless a value asks for their change. Raises UsageError for what cannot be written, UnknownName
+    for a value nobody declares, CheckpointError for a file that cannot be read or recognised.
     """
-    values = values or {}
+    values, path = values or {}, checkpoint_in(path)
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise UsageError(f"-o '{out}' is a folder; name a file") if out.is_dir() else missing_path(out.parent, "folder")
     if out.exists() and path.exists() and out.samefile(path):

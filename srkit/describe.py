@@ -9,7 +9,7 @@ from torch import Tensor
 
 from srkit.errors import SrkitError, UnknownName, one_line
 from srkit.layouts import recognise
-from srkit.loading import build_net, is_own, parameter_count
+from srkit.loading import build_net, is_own, model_said, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.train.checkpoint import group_of, read_about, read_tensors
 
@@ -22,7 +22,7 @@ def describe(registry: Registry, path: Path) -> dict[str, Any]:
     tensors = read_tensors(path)
     about: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     if is_own(path):
-        about |= described_by_itself(registry, read_about(path))
+        about |= described_by_itself(registry, path, read_about(path))
     elif known := recognise(registry, tensors):
         about |= {
             "layout": known.layout,
@@ -40,8 +40,8 @@ def describe(registry: Registry, path: Path) -> dict[str, Any]:
     }
 
 
-def described_by_itself(registry: Registry, about: Mapping[str, Any]) -> dict[str, Any]:
-    said, run = about["model"], about.get("run") or {}
+def described_by_itself(registry: Registry, path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    said, run = model_said(path, about), about.get("run") or {}
     result = {
         "layout": "srkit", "model": said["name"], "version": said["version"],
         "scales": about["scales"], "options": said["options"], "step": about.get("step"),

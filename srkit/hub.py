@@ -91,7 +91,9 @@ def fetched(repository: str, name: str, downloads: Callable[[str], Progress]) ->
         kept = try_to_load_from_cache(repository, name)
         if isinstance(kept, str):
             return Path(kept)
-        raise FetchError(f"{url} cannot be fetched, and is not in the cache: {one_line(error)}") from None
+        raise FetchError(
+            f"'{repository}' is neither here nor in the hub's cache, and {url} cannot be reached: {one_line(error)}"
+        ) from None
 
 
 def told_to(progress: Progress) -> Any:

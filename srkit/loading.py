@@ -218,7 +218,7 @@ def recognise_file(registry: Registry, path: Path) -> tuple[Known | None, SrkitE
 
 def model_of(registry: Registry, path: Path, about: dict[str, Any]) -> Choice:
     """The model a checkpoint was made with; its plugin may have moved to another package."""
-    said = about["model"]
+    said = model_said(path, about)
     package, _, name = said["name"].rpartition(":")
     entries = {e.qualified for e in registry.of("model")}
     try:
@@ -227,6 +227,15 @@ def model_of(registry: Registry, path: Path, about: dict[str, Any]) -> Choice:
         raise CheckpointError(
             f"'{path}' was made with '{said['name']}' {said['version']} and needs the plugin '{package}': {error}"
         ) from None
+
+
+def model_said(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, version and options of a checkpoint's model. CheckpointError for a training state, which holds more."""
+    if "model" not in about:
+        raise CheckpointError(
+            f"'{path}' is a training state; the weights beside it are {' and '.join(CHECKPOINTS[:2])}"
+        )
+    return about["model"]
 
 
 def registered(model: Choice, scale: int) -> list[Weights]:
@@ -275,6 +284,8 @@ def is_own(path: Path) -> bool:
 
 def is_path(word: str) -> bool:
     """A file, a folder or a repository, and no model's name?"""
+    if word.startswith("hf:"):
+        return True
     return Path(word).suffix in WEIGHT_SUFFIXES or "/" in word or "\\" in word or (Path(word) / "run.toml").is_file()
 
 

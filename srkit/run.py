@@ -64,7 +64,7 @@ class Run:
     make_lr: Annotated[
         Literal["store", "device"], "where an LR that is not given is made: once, or from each HR patch anew"
     ] = "store"
-    skip_above: Annotated[float, Gt(1), "a loss above this many times its running mean is skipped"] = 100.0
+    skip_above: Annotated[float, Gt(1), "a loss above this many times its running mean is skipped"] = 10.0
     early_stop: Annotated[int, Ge(0), "validations without a new best after which training ends; 0 is never"] = 0
     seed: Annotated[int, Ge(0), Lt(2**32), "decides the initial weights, the patches and the augmentation"] = 0
     validate_every: Annotated[int, Gt(0), "steps between validations, which pick the best checkpoint"] = 1000

@@ -11,12 +11,20 @@ class Dihedral(nn.Module):
     """Each patch flipped left-right, flipped top-bottom and transposed, each with probability one half."""
 
     def forward(self, batch: Batch) -> Batch:
-        coins = torch.rand(3, len(batch.lr), 1, 1, 1) < 0.5
-        return Batch(*(self.turn(images, coins.to(images.device)) for images in (batch.lr, batch.hr)))
+        coins = torch.rand(3, len(batch.lr)) < 0.5
+        kinds = coins[0] + 2 * coins[1] + 4 * coins[2]
+        return Batch(*(self.turn(images, kinds) for images in (batch.lr, batch.hr)))
 
     @staticmethod
-    def turn(images: Tensor, coins: Tensor) -> Tensor:
-        """images: B,C,N,N. coins: 3,B,1,1,1 bool, which of the three to do to each."""
-        images = torch.where(coins[0], hflip(images), images)
-        images = torch.where(coins[1], vflip(images), images)
-        return torch.where(coins[2], images.mT, images)
+    def turn(images: Tensor, kinds: Tensor) -> Tensor:
+        """images: B,C,N,N. kinds: B, 1 to flip left-right, 2 to flip top-bottom and 4 to transpose, added up."""
+        turned = torch.empty_like(images)
+        # Those of a kind together: each pixel is moved once.
+        groups = kinds.argsort().to(images.device).split(kinds.bincount(minlength=8).tolist())
+        for kind, members in enumerate(groups):
+            if len(members):
+                some = images[members]
+                some = hflip(some) if kind & 1 else some
+                some = vflip(some) if kind & 2 else some
+                turned[members] = some.mT if kind & 4 else some
+        return turned

@@ -109,6 +109,13 @@ class Progress:
         if self.bar:
             self.bar.stop()
 
+    def say(self, text: str) -> None:
+        """A notice above the bar."""
+        if self.bar:
+            self.bar.console.print(f"srkit: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            say(text)
+
     def begin_at(self, done: int) -> None:
         """Work before this was done another time and says nothing of the pace."""
         self.first, self.begun = done, time.monotonic()

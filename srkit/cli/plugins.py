@@ -207,7 +207,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         about |= {
             "paper": component.paper, "scales": list(component.scales), "trainable": component.trainable,
             "presets": {name: dict(values) for name, values in component.presets.items()},
-            "weights": [vars(w) for w in component.weights],
+            "weights": [vars(w) for w in component.weights], "layouts": list(component.layouts),
         }  # fmt: skip
     return about
 
@@ -235,6 +235,8 @@ def show(entry: Entry) -> None:
         claims = ", ".join(f"{k} {v}" for k, v in w.claims.items())
         what = [w.preset or entry.component.name, f"x{w.scale}", w.tag, claims, w.trained_on, w.licence]
         print("  weights " + " ".join(word for word in what if word))
+    if about.get("layouts"):
+        print(f"  weights of {', '.join(about['layouts'])} load as they are; to write them: srkit weights convert")
     if getattr(entry.component, "archives", ()):
         print(f"  {entry.component.page}\n  get it: srkit data fetch {entry.component.name}")
     if isinstance(entry.component, Model) and entry.component.from_file is not None:

@@ -198,6 +198,9 @@ class TrainingDisplay:
     def say(self, text: str) -> None:
         if self.quiet:
             return
+        if self.bar and self.what == "training":  # its pace and its end are of the whole training
+            self.bar.say(text)
+            return
         self.end_bar()
         output.say(text)
 

@@ -50,7 +50,7 @@ def show(
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="The weight file to read.")],
+    file: Annotated[Path, typer.Argument(help="The weight file to read, or a run's folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
     to: Annotated[
         str, typer.Option(help="srkit, edsr-pytorch, basicsr, or a plugin's layout; by the suffix when not said.")

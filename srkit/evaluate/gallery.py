@@ -208,7 +208,8 @@ def page_of(gallery: Gallery) -> str:
     """The same as one HTML page that needs nothing from elsewhere, with the whole pictures' scores and sliders."""
     protocol = protocol_named(gallery.protocol)
     headings, cells = to_table(gallery.rows)
-    keep = [i for i, text in enumerate(headings) if text != "s/image"]  # the same input gives the same page
+    # Scale and set are in the title; without times the same input gives the same page.
+    keep = [i for i, text in enumerate(headings) if text not in ("scale", "set", "s/image")]
     rows = [[line[i] for i in keep] for line in cells]
     origins = [f"<li><b>{escape(row.model)}</b>: {escape(row.origin)}</li>" for row in gallery.rows if row.origin]
     parts = {

@@ -70,6 +70,9 @@ WRONG = {
     "a folder": ("show empty", 1, "no checkpoint in 'empty'"),
     "no -o": ("convert text.pth", 2, "missing option '-o'"),
     "unknown": ("convert unknown.pth -o o.safetensors", 1, "'unknown.pth' is in no layout srkit knows"),
+    "a training state": ("show state.safetensors", 1, "'state.safetensors' is a training state; the weights beside it"),
+    "a state to push": ("push state.safetensors anna/edsr --dry-run", 1, "'state.safetensors' is a training state"),
+    "no hub's name": ("show hf:anna", 2, "'anna' is no repository; write owner/name"),
     "a subcommand": ("shwo", 2, "no command 'shwo'"),
     "no repository": ("push empty anna", 2, "'anna' is no repository; write owner/name"),
     "nothing to push": ("push nothing anna/edsr", 2, "no run or checkpoint 'nothing'"),
@@ -84,6 +87,7 @@ def test_what_is_wrong_gets_one_line(run_srkit, case):
     Path("text.pth").write_text("weights")
     Path("torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     torch.save({"x": torch.zeros(1)}, "unknown.pth")
+    save_tensors(Path("state.safetensors"), {"x": torch.zeros(1)}, {"step": 3})
     line, expected, words = WRONG[case]
     code, out, err = run_srkit("weights", *line.split())
     assert (code, out) == (expected, "")
@@ -242,7 +246,7 @@ def test_without_a_connection_what_is_in_the_cache_is_used(run_srkit, hub, train
     assert run_srkit("weights", "pull", "anna/edsr")[0] == 0
     code, _, err = run_srkit("weights", "pull", "anna/other")
     assert code == 1
-    assert "/anna/other cannot be fetched, and is not in the cache" in err
+    assert "'anna/other' is neither here nor in the hub's cache, and http://127.0.0.1:" in err
     assert err.count("\n") == 1
 
 

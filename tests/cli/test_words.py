@@ -20,6 +20,7 @@ INSTANT = [
     "sweep --help",
     "gallery --help",
     "data check --help",
+    "weights --help",
 ]
 
 

@@ -14,7 +14,8 @@ RECORDED = Path(__file__).with_name("api_surface.json")
 
 def surface() -> dict:
     """Public names, hooks, and the fields of the records."""
-    records = [record for record, _ in KINDS.values()] + [srkit.Archive, srkit.Weights, srkit.Pair, srkit.Batch]
+    data = [srkit.Archive, srkit.Layout, srkit.Reading, srkit.Weights, srkit.Pair, srkit.Batch]
+    records = [record for record, _ in KINDS.values()] + data
     hooks = [name for name in vars(hookspecs) if name.startswith("srkit_")]
     return {
         "names": sorted(srkit.__all__),

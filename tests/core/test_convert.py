@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from srkit import CheckpointError, Layout, Model, PluginError, Reading, UnknownName, UsageError
 from srkit.convert import convert
 from srkit.loading import find_tensors, load_model
+from srkit.testing import check
 from srkit.train.checkpoint import init_from, read_about, read_tensors
 
 MEAN = (0.4488, 0.4371, 0.4040)
@@ -453,3 +455,25 @@ def test_training_starts_from_foreign_weights_and_a_table_says_what_became_of_th
 def init_from_some(registry, tensors):
     net = registry.choose("model", "edsr", {"n_resblocks": 2, "n_feats": 6}).build(3)
     return init_from(net, tensors, "b.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "write", "words"),
+    [
+        ("good", read_other, write_other, ""),
+        ("deaf", lambda tensors: None, write_other, "it does not know what it wrote"),
+        ("lossy", read_other, lambda t, s, o: ({k: v * 3 for k, v in write_other(t, s, o)[0].items()}, {}), "changed"),
+        (
+            "greedy",
+            lambda t: Reading(scales=[2], options={"width": 9}, tensors={}),
+            write_other,
+            r"it reads \['width'\]",
+        ),
+    ],
+)
+def test_the_conformance_kit_tells_a_layout_that_is_not_faithful(registry, name, read, write, words):
+    layouts = {"theirs": Layout(read=read, write=write)}
+    registry.add("model", Model(name=name, build=other, scales=(2,), layouts=layouts))
+    (finding,) = [f for f in check(registry, "model", name) if f.check.startswith("layout 'theirs'")]
+    assert finding.outcome == ("fault" if words else "ok")
+    assert re.search(words, finding.text)
