@@ -28,11 +28,11 @@ from srkit.evaluate.protocol import DEFAULT
 from srkit.evaluate.report import digits
 from srkit.fetch import lock
 from srkit.images import write_atomically
-from srkit.loading import build_net, check_scales, parameter_count
 from srkit.plugins import Registry
 from srkit.run import Run, merge, parse_assignment
 from srkit.train.keeper import Display, Limits
 from srkit.train.session import Outcome, reopen, run_training
+from srkit.weights.loading import build_net, check_scales, parameter_count
 
 VALIDATIONS = 20  # in each cell, where validate_every is not set
 LONGEST = 120  # characters of a folder's name

@@ -11,7 +11,7 @@ from srkit.errors import NoWeights, SrkitError, UnknownName, UsageError, missing
 from srkit.plugins import Choice, Entry, Registry, names
 
 if TYPE_CHECKING:
-    from srkit.loading import Loaded
+    from srkit.weights.loading import Loaded
 
 FALLBACK_SET = "samples"
 DEFAULT_SCALES = (2, 3, 4)
@@ -53,7 +53,7 @@ def bench(
     wanted_scales = [scale_of(word) for word in words(scales)] or list(DEFAULT_SCALES)
 
     from srkit.evaluate.protocol import protocol_named
-    from srkit.loading import is_path, pick_device
+    from srkit.weights.loading import is_path, pick_device
 
     chosen_protocol = protocol_named(protocol)
     measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
@@ -141,7 +141,7 @@ def candidates(
     Of what the user did not name, that which has no weights is passed over. A model the user named must
     have weights, at every scale if scales were named too, else at one.
     """
-    from srkit.loading import is_path, load_model
+    from srkit.weights.loading import is_path, load_model
 
     ready: dict[int, dict[str, Loaded]] = {scale: {} for scale in scales}
     for word in dict.fromkeys(models):

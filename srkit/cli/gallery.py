@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from srkit.components import PairSequence
-    from srkit.loading import Loaded
+    from srkit.weights.loading import Loaded
 
 BASELINE = "bicubic"
 SHEET, PAGE = "gallery.png", "gallery.html"
@@ -62,9 +62,9 @@ def gallery(
     from srkit.evaluate.protocol import DEFAULT, protocol_named
     from srkit.evaluate.report import to_table
     from srkit.images import write_atomically
-    from srkit.loading import load_model, pick_device
     from srkit.sheet import LARGEST
     from srkit.upscale.wrap import make_upscaler, mark
+    from srkit.weights.loading import load_model, pick_device
 
     place = pick_device(device)
     set_name, dataset, folder = set_named(registry, data, root)
@@ -118,7 +118,7 @@ def gallery(
 def load_models(registry: Registry, words: list[str], scale: int | None, device: "torch.device") -> "dict[str, Loaded]":
     """The models by the name of their column, all at the scale of the first; short names where they stay apart."""
     from srkit.evaluate.gallery import REFERENCE
-    from srkit.loading import is_path, load_model
+    from srkit.weights.loading import is_path, load_model
 
     found: dict[str, tuple[str, Loaded]] = {}
     for word in dict.fromkeys(words):
@@ -138,7 +138,7 @@ def load_models(registry: Registry, words: list[str], scale: int | None, device:
 
 def short(path: Path) -> str:
     """A run's folder by its name, a checkpoint in it by both, any other weight file by its stem."""
-    from srkit.loading import WEIGHT_SUFFIXES
+    from srkit.weights.loading import WEIGHT_SUFFIXES
 
     if path.suffix not in WEIGHT_SUFFIXES:
         return path.resolve().name

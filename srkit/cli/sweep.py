@@ -51,9 +51,9 @@ def sweep(
         base = merge(base, layer)
 
     from srkit.evaluate.curves import need_matplotlib
-    from srkit.loading import pick_device
     from srkit.sweep import claim, parse_vary, plan, to_json, to_table, unfinished, write_report
     from srkit.train.distributed import launched
+    from srkit.weights.loading import pick_device
 
     varied: dict[str, list[str]] = {}
     for key, values in map(parse_vary, vary):

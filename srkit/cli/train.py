@@ -79,10 +79,10 @@ def train(
             values = merge(values, layer)
         wanted = Run.from_dict(values).resolved(registry)
 
-    from srkit.loading import pick_device
     from srkit.train.distributed import joined, own_device
     from srkit.train.keeper import Limits
     from srkit.train.session import new_folder, reopen, run_training
+    from srkit.weights.loading import pick_device
 
     chosen = own_device(pick_device(device))
     if resume is not None:

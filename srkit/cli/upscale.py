@@ -10,7 +10,7 @@ from srkit.errors import SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
-    from srkit.loading import Loaded
+    from srkit.weights.loading import Loaded
 
 DEFAULT_MODEL = "edsr-baseline"
 
@@ -42,8 +42,8 @@ def upscale(
         check_one_target(inputs, file)
     registry = output.load()
 
-    from srkit.loading import load_model, pick_device
     from srkit.upscale.wrap import mark
+    from srkit.weights.loading import load_model, pick_device
 
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
     place = pick_device(device)

@@ -30,8 +30,8 @@ def show(
     """Say what a weight file is: model, options, scale, scores, licence; of a name, all the weights it has."""
     registry = output.load()
 
-    from srkit.describe import describe
-    from srkit.loading import find_checkpoint, is_path
+    from srkit.weights.describe import describe
+    from srkit.weights.loading import find_checkpoint, is_path
 
     if is_path(word) or Path(word).exists():
         with output.Meter() as meter:
@@ -68,8 +68,8 @@ def convert(
         values = merge(values, parse_assignment(text))
     registry = output.load()
 
-    from srkit.convert import OWN
-    from srkit.convert import convert as write
+    from srkit.weights.convert import OWN
+    from srkit.weights.convert import convert as write
 
     done = write(registry, file, out, to, values)
     if done.note:
@@ -130,7 +130,7 @@ def pull(
     registry = output.load()
 
     from srkit import hub
-    from srkit.describe import describe
+    from srkit.weights.describe import describe
 
     repository = repository.removeprefix("hf:")
     with output.Meter() as meter:
@@ -142,8 +142,8 @@ def pull(
 
 def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
     """Every weight file that the model or preset `name` has: those its plugin offers, and those in runs/."""
-    from srkit.describe import describe
-    from srkit.loading import matches, registered_file, trained_runs
+    from srkit.weights.describe import describe
+    from srkit.weights.loading import matches, registered_file, trained_runs
 
     model = registry.choose("model", name)
     found = []
@@ -161,7 +161,7 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def is_missing(weights: Any) -> bool:
-    from srkit.loading import cached_file
+    from srkit.weights.loading import cached_file
 
     return bool(weights.url) and not cached_file(weights).is_file()
 
@@ -206,8 +206,8 @@ def listed(values: dict[str, Any] | None) -> str:
 
 
 def score_text(scores: dict[str, Any]) -> str:
-    from srkit.card import score_rows
     from srkit.evaluate.report import digits
+    from srkit.weights.card import score_rows
 
     return ", ".join(
         f"{metric.upper()} {digits(metric, value)} on {name} (protocol {protocol})"

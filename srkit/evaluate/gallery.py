@@ -19,9 +19,9 @@ from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol, protocol_named
 from srkit.evaluate.report import Row, to_table
 from srkit.evaluate.score import ImageScore, Metrics, row_of, score_image
-from srkit.loading import Loaded
 from srkit.sheet import Strip, draw_sheet, enlarged
 from srkit.upscale.wrap import Upscaler
+from srkit.weights.loading import Loaded
 
 SIDE = 192  # pixels that a crop has on the sheet, about
 TRIES = 100  # at a place that overlaps no other

@@ -13,9 +13,9 @@ from srkit.data.pairs import aligned
 from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.report import Row
-from srkit.loading import Loaded
 from srkit.plugins import Choice
 from srkit.upscale.wrap import Upscaler, make_upscaler, mark, to_pixels, to_tensor
+from srkit.weights.loading import Loaded
 
 Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
 

@@ -134,7 +134,7 @@ def group_of(name: str) -> str:
 def init_from(net: nn.Module, tensors: Mapping[str, Tensor], where: object) -> InitReport:
     """Load what fits by name and shape, and say what became of the rest. CheckpointError if nothing fits.
 
-    tensors, where: what `srkit.loading.find_tensors` gives for a path, a run, a repository or a name.
+    tensors, where: what `srkit.weights.loading.find_tensors` gives for a path, a run, a repository or a name.
     """
     own = net.state_dict()
     fitting = {name: t for name, t in tensors.items() if name in own and t.shape == own[name].shape}

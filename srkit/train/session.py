@@ -15,7 +15,6 @@ from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
 from srkit.errors import PluginError, SrkitError, UsageError, one_line
 from srkit.images import write_atomically
-from srkit.loading import build_net, check_scales, find_tensors, out_of_memory, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.run import Part, Run, read_run_file
 from srkit.train import checkpoint
@@ -23,6 +22,7 @@ from srkit.train.distributed import World
 from srkit.train.keeper import VALIDATION_METRIC, Display, Keeper, Limits
 from srkit.train.loop import Criterion, Diverged, Guard, train
 from srkit.train.optim import clipper, make_optimizer, make_schedule
+from srkit.weights.loading import build_net, check_scales, find_tensors, out_of_memory, parameter_count
 
 ALWAYS_ON = Part(name="srkit:jsonl")
 BAD_IN_A_ROW = 10  # steps without a usable gradient, before the run steps back

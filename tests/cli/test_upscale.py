@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from srkit import imresize, read_rgb
-from srkit.loading import load_model
 from srkit.upscale.wrap import to_pixels, to_tensor
+from srkit.weights.loading import load_model
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from safetensors import safe_open
 from torch import nn
 
 from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError
-from srkit.loading import load_checkpoint, load_model
 from srkit.train import checkpoint
+from srkit.weights.loading import load_checkpoint, load_model
 
 
 def small(**changes) -> nn.Sequential:

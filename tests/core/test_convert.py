@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from srkit import CheckpointError, Layout, Model, PluginError, Reading, UnknownName, UsageError
-from srkit.convert import convert
-from srkit.loading import find_tensors, load_model
 from srkit.testing import check
 from srkit.train.checkpoint import init_from, read_about, read_tensors
+from srkit.weights.convert import convert
+from srkit.weights.loading import find_tensors, load_model
 
 MEAN = (0.4488, 0.4371, 0.4040)
 

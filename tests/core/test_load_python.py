@@ -30,7 +30,7 @@ def checkpoint(registry, photo) -> Path:
 def test_importing_srkit_imports_no_torch_and_load_stays_a_function():
     program = (
         "import sys; from srkit import *; assert 'torch' not in sys.modules; "
-        "import srkit, srkit.cli, srkit.loading, srkit.train.session; "
+        "import srkit, srkit.cli, srkit.weights.loading, srkit.train.session; "
         "assert srkit.load.__module__ == 'srkit.upscale.upscaler'"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from srkit.errors import SrkitError, UnknownName, one_line
-from srkit.layouts import recognise
-from srkit.loading import build_net, is_own, model_said, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.train.checkpoint import group_of, read_about, read_tensors
+from srkit.weights.layouts import recognise
+from srkit.weights.loading import build_net, is_own, model_said, parameter_count
 
 
 def describe(registry: Registry, path: Path) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from srkit.card import model_card
 from srkit.errors import CheckpointError, FetchError, SrkitError, UnknownName, UsageError, one_line
 from srkit.fetch import Progress
 from srkit.images import write_atomically
-from srkit.loading import REPOSITORY, build_net, checkpoint_in, load_tensors, model_of, parameter_count
 from srkit.plugins import Registry
 from srkit.train.checkpoint import read_about, read_tensors, save_tensors
+from srkit.weights.card import model_card
+from srkit.weights.loading import REPOSITORY, build_net, checkpoint_in, load_tensors, model_of, parameter_count
 
 WEIGHTS, RUN, CARD = "model.safetensors", "run.toml", "README.md"
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"

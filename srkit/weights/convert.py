@@ -10,11 +10,11 @@ import torch
 from srkit.components import Layout
 from srkit.errors import CheckpointError, UnknownName, UsageError, did_you_mean, missing_path, one_line
 from srkit.images import write_atomically
-from srkit.layouts import Known, recognise
-from srkit.loading import build_net, checkpoint_in, is_own, model_of
 from srkit.options import check, options_of
 from srkit.plugins import Choice, Registry
 from srkit.train.checkpoint import load_tensors, read_about, read_tensors, save_tensors
+from srkit.weights.layouts import Known, recognise
+from srkit.weights.loading import build_net, checkpoint_in, is_own, model_of
 
 OWN = "srkit"
 OWN_SUFFIX = ".safetensors"

@@ -16,9 +16,9 @@ from srkit.components import Model, Weights
 from srkit.data.store import cache_folder
 from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UnknownName, UsageError, one_line
 from srkit.fetch import Progress, fetch, file_sha256
-from srkit.layouts import Known, recognise, recognise_by
 from srkit.plugins import Choice, Registry
 from srkit.train.checkpoint import load_tensors, read_about, read_tensors
+from srkit.weights.layouts import Known, recognise, recognise_by
 
 RUNS = Path("runs")
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -292,7 +292,7 @@ def is_path(word: str) -> bool:
 def find_checkpoint(word: str, downloads: Downloads = quietly) -> Path:
     """The checkpoint that a path or a repository means. What is here wins over the hub."""
     if repository := repository_of(word):
-        from srkit.hub import pull
+        from srkit.weights.hub import pull
 
         return pull(repository, downloads)
     return checkpoint_in(Path(word).expanduser())
