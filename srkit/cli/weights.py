@@ -104,7 +104,7 @@ def push(
         raise missing_path(source, "run or checkpoint")
     registry = output.load()
 
-    from srkit import hub
+    from srkit.weights import hub
 
     hub.check_name(repository)
     if dry_run:
@@ -129,7 +129,7 @@ def pull(
     """Download weights from the Hugging Face hub and say how to use them."""
     registry = output.load()
 
-    from srkit import hub
+    from srkit.weights import hub
     from srkit.weights.describe import describe
 
     repository = repository.removeprefix("hf:")

@@ -21,7 +21,6 @@ ALONE = [sys.executable, "-m", "srkit", "train"]
 TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
              "-m", "srkit", "train"]  # fmt: skip
 MODES = {
-    "plain": (ALONE, []),
     "average": (ALONE, ["ema=0.95", "clip=1.0", "optimizer=adamw", "schedule=cosine"]),
     "accumulation": (ALONE, ["accumulate=2", "precision=bf16", "make_lr=device"]),
     "mixup": (ALONE, ["augmentation=[{name='dihedral'}, {name='mixup'}, {name='colour-jitter'}]"]),
