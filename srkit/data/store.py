@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import FileLock
 
+from srkit.components import PairSequence
 from srkit.data.pairs import aligned, open_dataset
 from srkit.errors import DataError, SrkitError, one_line
 from srkit.plugins import Choice
@@ -64,14 +65,15 @@ def cache_folder() -> Path:
 
 def packed(
     dataset: Choice, root: str, split: str, scale: int, progress: Progress = lambda done, total: None,
-    *, lr: bool = True,
+    *, lr: bool = True, pairs: PairSequence | None = None,
 ) -> Store:  # fmt: skip
     """The pack of (dataset, split, scale), built now if there is none for these very files.
 
     progress(done, total) is called after each picture. lr: False packs HR alone, for an LR made on the
-    device. Raises DataError or ImageError naming a bad picture, DataError where an LR is given and not wanted.
+    device; `given` then says whether the dataset brings its own. pairs: the dataset, where it is open
+    already. Raises DataError or ImageError naming a bad picture.
     """
-    pairs = open_dataset(dataset, root, split, scale)
+    pairs = open_dataset(dataset, root, split, scale) if pairs is None else pairs
     folder = cache_folder()
     stem = f"{dataset.component.name}-{split}-x{scale}{'' if lr else '-hr'}"
     try:

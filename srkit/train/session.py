@@ -153,11 +153,10 @@ def run_training(
     if keeper.step >= run.steps:
         return Outcome(keeper.step, "finished", keeper.best)
 
-    shared = world.share(compiled(net, run.compile), model.component.multi_scale, device)
+    shared = forward_of(world.share(compiled(net, run.compile), model.component.multi_scale, device), model)
 
     def forward(lr: Tensor, scale: int) -> Tensor:
-        lr = lr.contiguous(memory_format=memory)
-        return shared(lr, scale) if model.component.multi_scale else shared(lr)
+        return shared(lr.contiguous(memory_format=memory), scale)
 
     def slowed(step: int) -> None:
         """The schedule's rates, halved for each time the run stepped back."""
@@ -311,14 +310,21 @@ def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
 
 def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display, world: World) -> list[Store]:
     """The pack of a dataset; of training data that is in shards, those of this rank."""
-    if part is run.data and hasattr(pairs := opened(registry, part, scale), "stores"):
+    pairs = opened(registry, part, scale)
+    if part is run.data and hasattr(pairs, "stores"):
         return pairs.stores(world.rank, world.size)
     choice = registry.choose("dataset", part.name, part.options)
     what = f"packing {part.root or choice.label} x{scale}"
     lr = part is not run.data or run.make_lr == "store"
     try:
         store = packed(
-            choice, part.root, part.split, scale, lambda done, total: display.packing(what, done, total), lr=lr
+            choice,
+            part.root,
+            part.split,
+            scale,
+            lambda done, total: display.packing(what, done, total),
+            lr=lr,
+            pairs=pairs,
         )
     except KeyboardInterrupt:
         display.say(f"{what}: stopped; what is packed so far is kept, and the same command goes on from there")
