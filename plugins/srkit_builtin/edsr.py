@@ -38,9 +38,16 @@ class EDSR(nn.Module):
         self.tail = nn.Sequential(Upsampler(scale, n_feats), conv(n_feats, 3))
 
     def forward(self, lr: Tensor) -> Tensor:
-        features = self.head(self.sub_mean(lr * PIXEL_RANGE))
-        sr = self.tail(features + self.body(features))  # B,C,H,W -> B,3,s*H,s*W
-        return self.add_mean(sr) / PIXEL_RANGE
+        features = exactly(self.head, exactly(self.sub_mean, lr * PIXEL_RANGE))
+        upsample, last = self.tail
+        sr = exactly(last, upsample(features + self.body(features)))  # B,C,H,W -> B,3,s*H,s*W
+        return exactly(self.add_mean, sr) / PIXEL_RANGE
+
+
+def exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """`layer(x)` in the type of the layer's weights, under autocast too: in 0..255 bfloat16 steps by a whole level."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.to(next(layer.parameters()).dtype))
 
 
 class ResBlock(nn.Module):

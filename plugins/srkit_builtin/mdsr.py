@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from srkit import UsageError
 from srkit_builtin import edsr
-from srkit_builtin.edsr import PIXEL_RANGE, MeanShift, ResBlock, Upsampler, conv
+from srkit_builtin.edsr import PIXEL_RANGE, MeanShift, ResBlock, Upsampler, conv, exactly
 
 PRE_PROCESS_KERNEL = 5
 
@@ -47,9 +47,9 @@ class MDSR(nn.Module):
         if scale not in self.scales:
             raise UsageError(f"this MDSR was built for {' and '.join(f'x{s}' for s in self.scales)}, not x{scale}")
         place = self.scales.index(scale)
-        features = self.pre_process[place](self.head(self.sub_mean(lr * PIXEL_RANGE)))
-        sr = self.tail(self.upsample[place](features + self.body(features)))  # B,C,H,W -> B,3,s*H,s*W
-        return self.add_mean(sr) / PIXEL_RANGE
+        features = self.pre_process[place](exactly(self.head, exactly(self.sub_mean, lr * PIXEL_RANGE)))
+        sr = exactly(self.tail, self.upsample[place](features + self.body(features)))  # B,C,H,W -> B,3,s*H,s*W
+        return exactly(self.add_mean, sr) / PIXEL_RANGE
 
 
 def receptive_field(scale: int, *, n_resblocks: int, **_: object) -> int:

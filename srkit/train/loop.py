@@ -94,7 +94,7 @@ def train(
     seed: int,
     world: World,
     stop: Callable[[], bool],
-    learned: Callable[[], None],
+    learned: Callable[[int], None],
     after: Callable[[Done], bool],
     precision: str = "fp32",
     accumulate: int = 1,
@@ -102,7 +102,7 @@ def train(
     """Run `steps`. All that is random in a step is a function of (seed, step, rank).
 
     net(lr, scale) -> sr. batches(step) -> the scale drawn and this rank's part of the batch.
-    rates(step) sets learning rates. learned() is called when the weights have changed; after(done) ends
+    rates(step) sets learning rates. learned(step) is called when the weights have changed; after(done) ends
     each step, and True the training. Raises Diverged when the guard has seen enough.
     """
     following = batches(steps.start)
@@ -131,7 +131,7 @@ def train(
 
         if good:
             scaler.step(optimizer)
-            learned()
+            learned(step)
             if criterion.learning:
                 criterion.update(world.whole(torch.cat(outputs)), world.whole(batch.hr))
         scaler.update()

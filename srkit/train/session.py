@@ -164,9 +164,9 @@ def run_training(
         for group in optimizer.param_groups:
             group["lr"] *= 0.5**keeper.retreats
 
-    def learned() -> None:
+    def learned(step: int) -> None:
         if average is not None:
-            average.update(net)
+            average.update(net, step)
 
     clip = clipper([p for p in net.parameters() if p.requires_grad], run.clip, run.clip_by)
     display.training(keeper.step)
@@ -226,12 +226,15 @@ def other_ranks(about: Mapping[str, Any], world: World) -> str:
 
 
 def averaged(net: nn.Module, decay: float) -> Any:
-    """timm's moving average of the weights, or None without a decay."""
+    """timm's moving average of the weights, or None without a decay.
+
+    Its decay grows with the step up to `decay`, so that the random first weights are soon forgotten.
+    """
     if not decay:
         return None
     from timm.utils import ModelEmaV3
 
-    return ModelEmaV3(net, decay=decay)
+    return ModelEmaV3(net, decay=decay, use_warmup=True)
 
 
 def compiled(net: nn.Module, how: str) -> Any:
