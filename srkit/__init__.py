@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from srkit.run import Run
     from srkit.upscale.upscaler import Upscaler, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Archive",
