@@ -21,7 +21,7 @@ from train_throughput import MODELS, synchronise
 from srkit import list_images, load_plugins, read_rgb
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import packed
-from srkit.weights.loading import build_net, pick_device
+from srkit.nets import build_net, pick_device
 
 
 def linked(sources: list[Path], count: int, folder: Path) -> Path:

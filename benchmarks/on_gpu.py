@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from srkit.weights.loading import pick_device
+from srkit.nets import pick_device
 
 HERE = Path(__file__).parent
 VARIANTS = [

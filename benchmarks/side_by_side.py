@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 
 from srkit import imresize, read_rgb
-from srkit.sheet import Strip, draw_sheet, enlarged
+from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

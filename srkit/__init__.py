@@ -41,10 +41,10 @@ from srkit.imresize import imresize, imresize_torch
 from srkit.plugins import Registry, load_plugins
 
 if TYPE_CHECKING:
-    from srkit.data.archives import data_folder
+    from srkit.api import Upscaler, load
+    from srkit.files import data_folder
     from srkit.images import image_size, list_images, read_rgb
     from srkit.run import Run
-    from srkit.upscale.upscaler import Upscaler, load
 
 __version__ = "0.2.0"
 
@@ -91,11 +91,11 @@ __all__ = [
 
 _WHERE = {
     "Run": "run",
-    "Upscaler": "upscale.upscaler",
-    "data_folder": "data.archives",
+    "Upscaler": "api",
+    "data_folder": "files",
     "image_size": "images",
     "list_images": "images",
-    "load": "upscale.upscaler",
+    "load": "api",
     "read_rgb": "images",
 }
 

@@ -15,15 +15,14 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from srkit.errors import ChecksumError, FetchError, SrkitError, UsageError, one_line
-from srkit.images import write_atomically
+from srkit.files import lock_of, locked, write_atomically
 
 CHUNK = 1 << 20
 TRIES = 5  # in a row that bring nothing new
 PAUSE = 1.0  # seconds before the second try, doubled before each further one
 TIMEOUT = 30.0  # seconds without a byte
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers that may be others in a moment
-
-Progress = Callable[[int, int | None], None]
+BytesDone = Callable[[int, int | None], None]
 
 
 def fetch(
@@ -32,7 +31,7 @@ def fetch(
     *,
     sha256: str = "",
     size: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: BytesDone = lambda done, total: None,
 ) -> str:
     """Download `url` to `path`, going on with what an earlier try left; the SHA-256 of the file.
 
@@ -50,7 +49,11 @@ def fetch(
         there = file_sha256(path)
         if sha256 in ("", there):
             return there
-    with Part(path.with_name(f"{path.name}.part"), url) as part:
+    partial = path.with_name(f"{path.name}.part")
+    with writing(partial):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"'{partial}' is being fetched by another program"
+    with locked(lock_of(partial), wait=False, busy=busy), Partial(partial, url) as part:
         resumed = part.done > 0
         receive_all(part, size, sha256, progress)
         if resumed and sha256 not in ("", part.digest.hexdigest()):
@@ -77,7 +80,7 @@ def writing(path: Path) -> Iterator[None]:
         raise SrkitError(f"cannot write '{path}': {one_line(error)}") from None
 
 
-class Part:
+class Partial:
     """The file while it is incomplete: its bytes, how many, their digest, and which version they are of."""
 
     def __init__(self, path: Path, url: str):
@@ -86,12 +89,10 @@ class Part:
         self.about: dict[str, Any] = {}
         self.digest, self.done = hashlib.sha256(), 0
 
-    def __enter__(self) -> "Part":
+    def __enter__(self) -> "Partial":
         with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.file = open(self.path, "a+b")
         try:
-            lock(self.file, self.path)
             with suppress(OSError, ValueError):
                 about = json.loads(self.sidecar.read_text())
                 self.about = about if about["url"] == self.url else {}
@@ -144,19 +145,7 @@ class Part:
             self.sidecar.unlink(missing_ok=True)
 
 
-def lock(file: Any, path: Path) -> None:
-    """Two that write one file would spoil it. Where the system or the disk knows no locks there are none."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SrkitError(f"'{path}' is being fetched by another program") from None
-    except (ImportError, OSError):
-        pass
-
-
-def receive_all(part: Part, size: int | None, sha256: str, progress: Progress) -> None:
+def receive_all(part: Partial, size: int | None, sha256: str, progress: BytesDone) -> None:
     """Receive until the whole file is there; try again where the connection breaks."""
     if part.done and part.done == part.about.get("total"):
         return
@@ -178,7 +167,7 @@ def receive_all(part: Part, size: int | None, sha256: str, progress: Progress) -
             time.sleep(PAUSE * 2 ** (failures - 1))
 
 
-def receive(part: Part, size: int | None, sha256: str, progress: Progress) -> None:
+def receive(part: Partial, size: int | None, sha256: str, progress: BytesDone) -> None:
     """One request, for what is still missing. Raises ConnectionError where less came than was announced."""
     if part.done and not part.validator and not sha256:
         part.restart()  # nothing would tell whether the rest belongs to the same file
@@ -216,7 +205,7 @@ def receive(part: Part, size: int | None, sha256: str, progress: Progress) -> No
     return None
 
 
-def extent(part: Part, response: Any) -> tuple[int | None, int | None]:
+def extent(part: Partial, response: Any) -> tuple[int | None, int | None]:
     """(first byte, size of the whole or None) of what is sent; None where it is not what was asked for."""
     announced = response.headers.get("Content-Length")
     if response.status != 206:  # the server ignores ranges, or the file has changed: it sends the whole
@@ -237,7 +226,7 @@ def content_range(text: str) -> tuple[int, int | None]:
         return -1, None
 
 
-def check_answer(part: Part, response: Any, start: int, total: int | None, size: int | None) -> None:
+def check_answer(part: Partial, response: Any, start: int, total: int | None, size: int | None) -> None:
     """Before anything is received: is it the file, and is there room for it?"""
     if response.headers.get_content_type() == "text/html":
         raise FetchError(f"'{part.url}' answers with a web page, not with the file; look at it in a browser")
@@ -250,12 +239,12 @@ def check_answer(part: Part, response: Any, start: int, total: int | None, size:
         )
 
 
-def wrong_size(part: Part, got: int, size: int) -> None:
+def wrong_size(part: Partial, got: int, size: int) -> None:
     part.restart()
     raise ChecksumError(f"'{part.url}' has {got:,} bytes, not {size:,}")
 
 
-def told(error: Exception, part: Part) -> str:
+def told(error: Exception, part: Partial) -> str:
     """Why it cannot be had, in one line with the URL, and what is kept."""
     if isinstance(error, HTTPError):
         text = f"'{part.url}' answers {error.code} {error.reason}".rstrip()

@@ -1,18 +1,19 @@
 """Read and write picture files faithfully: orientation, transparency, gray, profiles; never half a file."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from srkit.errors import ImageError, UsageError, did_you_mean, missing_path, one_line
+from srkit.files import write_atomically
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
 
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
@@ -166,18 +167,3 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         write_atomically(path, lambda file: image.save(file, format=kind, **options))
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write '{path}': {one_line(error)}") from None
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Give `write` a file beside `path`, flush it to the disk, then rename: all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise

@@ -117,7 +117,7 @@ class Run:
         Raises UnknownName or OptionError for whatever is not installed or does not fit.
         """
         changes: dict[str, Any] = {}
-        from srkit.train.optim import resolved_optimizer, resolved_schedule
+        from srkit.optim_options import resolved_optimizer, resolved_schedule
 
         for key in OWN_KEYS:
             if key in ("optimizer", "schedule"):  # timm's, not components

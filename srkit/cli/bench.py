@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srkit.cli import output
-from srkit.cli.upscale import chosen_wrappers
-from srkit.errors import NoWeights, SrkitError, UnknownName, UsageError, missing_path, one_line
-from srkit.plugins import Choice, Entry, Registry, names
+from srkit.cli import display
+from srkit.cli.choose import chosen_wrappers
+from srkit.errors import NoWeights, SrkitError, UsageError, missing_path, one_line
+from srkit.plugins import Registry, names
 
 if TYPE_CHECKING:
-    from srkit.weights.loading import Loaded
+    from srkit.nets import Loaded
+from srkit.cli.choose import found_sets, scale_of, set_named, words
 
-FALLBACK_SET = "samples"
 DEFAULT_SCALES = (2, 3, 4)
 
 
@@ -49,11 +49,12 @@ def bench(
         raise UsageError("--json or --csv, not both")
     if root is not None and not root.expanduser().is_dir():
         raise missing_path(root, "folder")
-    registry = output.load()
+    registry = display.load()
     wanted_scales = [scale_of(word) for word in words(scales)] or list(DEFAULT_SCALES)
 
     from srkit.evaluate.protocol import protocol_named
-    from srkit.weights.loading import is_path, pick_device
+    from srkit.nets import pick_device
+    from srkit.weights.find import is_path
 
     chosen_protocol = protocol_named(protocol)
     measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
@@ -78,7 +79,7 @@ def bench(
         for name, dataset, folder in chosen_sets
     ]
     rows: list[Row] = []
-    with output.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
+    with display.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
         for scale, loaded, name, pairs in jobs:
             rows += score_set(loaded, name, pairs, scale, built, chosen_protocol, place, wrappers, progress.one_more)
     if not rows:
@@ -87,50 +88,7 @@ def bench(
         print(to_json(rows) if as_json else to_csv(rows), end="" if as_csv else "\n")
         return
     headings, cells = to_table(rows)
-    output.table(headings, cells, right=range(3, len(headings)))
-
-
-def words(values: list[str] | None) -> list[str]:
-    """Repeated and comma-separated words as one list."""
-    return [word.strip() for value in values or () for word in value.split(",") if word.strip()]
-
-
-def scale_of(word: str) -> int:
-    if not word.removeprefix("x").isdecimal() or int(word.removeprefix("x")) < 1:
-        raise UsageError(f"'{word}' is no scale; write 2,3,4")
-    return int(word.removeprefix("x"))
-
-
-def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Choice, Path | None]:
-    """(name, dataset, root) of a set the user asked for: a dataset, or a folder of pictures."""
-    if Path(word).expanduser().is_dir():
-        return Path(word).name, registry.choose("dataset", "folder"), Path(word)
-    choice = registry.choose("dataset", word)
-    choice.build(root, "test", 2)  # raises its own clear error where the pictures are not there
-    return choice.label, choice, root
-
-
-def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice, Path | None]]:
-    """The published test sets that are on this machine; else the held-out samples, and a word of it."""
-    found: list[tuple[str, Choice, Path | None]] = [
-        (entry.component.name, registry.choose("dataset", entry.component.name), root)
-        for entry in registry.of("dataset")
-        if getattr(entry.component, "benchmark", False) and is_there(registry, entry, root)
-    ]
-    if not found:
-        output.say(
-            "no test set found (--root or SRKIT_DATA names the folder that holds Set5/HR); scoring the held-out samples"
-        )
-        found.append((FALLBACK_SET, registry.choose("dataset", FALLBACK_SET), None))
-    return found
-
-
-def is_there(registry: Registry, entry: Entry, root: Path | None) -> bool:
-    try:
-        registry.choose("dataset", entry.component.name).build(root, "test", 2)
-    except UnknownName:
-        return False
-    return True
+    display.table(headings, cells, right=range(3, len(headings)))
 
 
 def candidates(
@@ -141,14 +99,15 @@ def candidates(
     Of what the user did not name, that which has no weights is passed over. A model the user named must
     have weights, at every scale if scales were named too, else at one.
     """
-    from srkit.weights.loading import is_path, load_model
+    from srkit.weights.find import is_path
+    from srkit.weights.loading import load_model
 
     ready: dict[int, dict[str, Loaded]] = {scale: {} for scale in scales}
     for word in dict.fromkeys(models):
         errors = []
         for scale in scales:
             try:
-                with output.Meter() as meter:
+                with display.Meter() as meter:
                     loaded = load_model(registry, word, scale, device, meter)
             except SrkitError as error:
                 errors.append(error)
@@ -158,5 +117,5 @@ def candidates(
         if word in named and errors and (scales_named or len(errors) == len(scales)):
             raise errors[0]
         if broken := [error for error in errors if not isinstance(error, NoWeights | UsageError)]:
-            output.say(one_line(broken[0]))
+            display.say(one_line(broken[0]))
     return ready

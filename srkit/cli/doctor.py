@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from srkit.cli.plugins import AsJson
+from srkit.cli.choose import AsJson
 from srkit.hookspecs import API
 from srkit.plugins import Registry, load_plugins
 
@@ -82,7 +82,7 @@ def packages(registry: Registry) -> list[str]:
 
 
 def cache() -> str:
-    from srkit.data.store import cache_folder
+    from srkit.files import cache_folder
 
     folder = cache_folder()
     files = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srkit.cli import output
-from srkit.cli.bench import set_named
-from srkit.cli.upscale import chosen_wrappers
+from srkit.cli import display
+from srkit.cli.choose import chosen_wrappers, set_named
 from srkit.errors import ImageError, UsageError, missing_path, one_line
 from srkit.plugins import Registry
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from srkit.components import PairSequence
-    from srkit.weights.loading import Loaded
+    from srkit.nets import Loaded
 
 BASELINE = "bicubic"
 SHEET, PAGE = "gallery.png", "gallery.html"
@@ -55,16 +54,17 @@ def gallery(
         raise missing_path(root, "folder")
     if out.exists() and not out.is_dir():
         raise UsageError(f"-o '{out}' is a file; name a folder")
-    registry = output.load()
+    registry = display.load()
 
     from srkit.data.pairs import open_dataset
     from srkit.evaluate.gallery import disagreeing, drawn, make_gallery, page_of, png, roomy, sheet_of, zoom_of
     from srkit.evaluate.protocol import DEFAULT, protocol_named
     from srkit.evaluate.report import to_table
-    from srkit.images import write_atomically
-    from srkit.sheet import LARGEST
+    from srkit.evaluate.sheet import LARGEST
+    from srkit.files import write_atomically
+    from srkit.nets import pick_device
     from srkit.upscale.wrap import make_upscaler, mark
-    from srkit.weights.loading import load_model, pick_device
+    from srkit.weights.loading import load_model
 
     place = pick_device(device)
     set_name, dataset, folder = set_named(registry, data, root)
@@ -91,7 +91,7 @@ def gallery(
     sizes = measured(pairs, scale)
     usable = roomy(sizes, window, border, scale)
     if len(usable) < len(pairs):
-        output.say(f"{len(pairs) - len(usable)} pictures are smaller than a crop: they are in the table alone")
+        display.say(f"{len(pairs) - len(usable)} pictures are smaller than a crop: they are in the table alone")
     if where == "random":
         choose = drawn(sizes, count, seed, window, border, scale)
         how = f"Pictures and places are drawn by seed {seed}, whatever the models."
@@ -100,7 +100,7 @@ def gallery(
         how = f"Where {', '.join(compared)} differ most in 8-bit levels of R, G and B; two crops of a picture at most."
     metrics = {name: registry.choose("metric", name).build() for name in ("psnr", "ssim")}
     check_folder(out)
-    with output.Progress("upscaling", len(pairs) * len(columns)) as progress:
+    with display.Progress("upscaling", len(pairs) * len(columns)) as progress:
         made = make_gallery(
             columns, set_name, pairs, scale, window, choose, count, how, metrics, protocol, place, progress.one_more
         )
@@ -111,21 +111,22 @@ def gallery(
     except OSError as error:
         raise ImageError(f"cannot write into '{out}': {one_line(error)}") from None
     headings, cells = to_table(made.rows)
-    output.table(headings, cells, right=range(3, len(headings)))
+    display.table(headings, cells, right=range(3, len(headings)))
     print(f"{made.title}: {out / SHEET}, {out / PAGE}")
 
 
 def load_models(registry: Registry, words: list[str], scale: int | None, device: "torch.device") -> "dict[str, Loaded]":
     """The models by the name of their column, all at the scale of the first; short names where they stay apart."""
     from srkit.evaluate.gallery import REFERENCE
-    from srkit.weights.loading import is_path, load_model
+    from srkit.weights.find import is_path
+    from srkit.weights.loading import load_model
 
     found: dict[str, tuple[str, Loaded]] = {}
     for word in dict.fromkeys(words):
-        with output.Meter() as meter:
+        with display.Meter() as meter:
             loaded = load_model(registry, word, scale, device, meter)
         if loaded.note:
-            output.say(f"{loaded.model.label} from {loaded.origin}, assuming {loaded.note}")
+            display.say(f"{loaded.model.label} from {loaded.origin}, assuming {loaded.note}")
         scale = loaded.scale
         found[word] = (short(Path(word)) if is_path(word) else loaded.model.label, loaded)
     names = [name for name, _ in found.values()]
@@ -138,7 +139,7 @@ def load_models(registry: Registry, words: list[str], scale: int | None, device:
 
 def short(path: Path) -> str:
     """A run's folder by its name, a checkpoint in it by both, any other weight file by its stem."""
-    from srkit.weights.loading import WEIGHT_SUFFIXES
+    from srkit.weights.find import WEIGHT_SUFFIXES
 
     if path.suffix not in WEIGHT_SUFFIXES:
         return path.resolve().name
@@ -148,7 +149,7 @@ def short(path: Path) -> str:
 def measured(pairs: "PairSequence", scale: int) -> list[tuple[int, int]]:
     """(height, width) of each HR picture, cropped to multiples of the scale."""
     sizes = []
-    with output.Progress("measuring", len(pairs)) as progress:
+    with display.Progress("measuring", len(pairs)) as progress:
         for i in range(len(pairs)):
             height, width = pairs[i].hr.shape[:2]
             sizes.append((height // scale * scale, width // scale * scale))

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from srkit.cli import output
+from srkit.cli import display
+from srkit.cli.choose import AsJson
 from srkit.components import KINDS, Model
 from srkit.errors import SrkitError, UnknownName, UsageError, did_you_mean
 from srkit.options import REQUIRED, Option
 from srkit.plugins import BUILTIN, Entry, Registry, declared_options, names
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class NameOrCommand(typer.core.TyperGroup):
@@ -42,7 +41,7 @@ def plugins(
         return
     if kind is not None and kind not in KINDS:
         raise UnknownName(f"no kind called '{kind}'{did_you_mean(kind, KINDS)}")
-    registry = output.load()
+    registry = display.load()
     entries = [
         entry
         for each in KINDS if kind in (None, each)
@@ -60,7 +59,7 @@ def plugins(
         raise SrkitError(f"nothing fits{f' --kind {kind}' if kind else ''}{f' --search {search}' if search else ''}")
     rows = [[e.kind, ", ".join(names(e.component)), e.package, e.version, e.component.summary] for e in entries]
     ends = {i for i in range(len(rows) - 1) if rows[i][0] != rows[i + 1][0]}
-    output.table(["kind", "name", "package", "version", "summary"], rows, sections=ends)
+    display.table(["kind", "name", "package", "version", "summary"], rows, sections=ends)
 
 
 def searchable(entry: Entry) -> str:
@@ -72,7 +71,7 @@ def show_one(
     name: Annotated[str, typer.Argument(help="A component, a preset, or package:name.")], as_json: AsJson = False
 ) -> None:
     """Show one component with its options, presets and weights."""
-    registry = output.load()
+    registry = display.load()
     found = everything_called(registry, name)
     if as_json:
         print(json.dumps([describe(entry) for entry in found], indent=2, default=str))
@@ -105,7 +104,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check that a plugin keeps the contract, and say what to change where it does not."""
-    registry = output.load()
+    registry = display.load()
 
     from dataclasses import asdict
 
@@ -226,7 +225,7 @@ def show(entry: Entry) -> None:
             [o.name, o.type, o.bound, "required" if o.default is REQUIRED else repr(o.default), o.help]
             for o in options.values()
         ]
-        output.table(["option", "type", "bound", "default", "help"], rows)
+        display.table(["option", "type", "bound", "default", "help"], rows)
     else:
         print("  no options")
     for preset, values in about.get("presets", {}).items():

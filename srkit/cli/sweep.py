@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srkit.cli import output
-from srkit.cli.train import Stop, TrainingDisplay
+from srkit.cli import display
+from srkit.cli.display import Stop, TrainingDisplay
 from srkit.errors import SrkitError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from srkit.sweep import Cell
+    from srkit.sweep.grid import Cell
 
 
 def sweep(
@@ -43,17 +43,18 @@ def sweep(
     from srkit.run import merge, parse_assignment, read_run_file
 
     begun = time.monotonic()
-    registry = output.load()
-    max_seconds = output.seconds_of(max_time)
+    registry = display.load()
+    max_seconds = display.seconds_of(max_time)
     part, parts = part_of(only)
     base: dict[str, Any] = read_run_file(run) if run else {}
     for layer in [{"steps": steps} if steps is not None else {}, *(parse_assignment(text) for text in assign or ())]:
         base = merge(base, layer)
 
     from srkit.evaluate.curves import need_matplotlib
-    from srkit.sweep import claim, parse_vary, plan, to_json, to_table, unfinished, write_report
+    from srkit.nets import pick_device
+    from srkit.sweep.grid import claim, parse_vary, plan
+    from srkit.sweep.report import to_json, to_table, unfinished, write_report
     from srkit.train.distributed import launched
-    from srkit.weights.loading import pick_device
 
     varied: dict[str, list[str]] = {}
     for key, values in map(parse_vary, vary):
@@ -78,12 +79,12 @@ def sweep(
         print(to_json(results, cells), end="")
     elif results:
         headings, rows = to_table(results)
-        output.table(headings, rows, right=range(len(varied), len(varied) + 5))
+        display.table(headings, rows, right=range(len(varied), len(varied) + 5))
     missing = unfinished(cells)
     if missing:
-        output.say(f"{len(results)} of {len(cells)} cells are finished; the same command goes on with the others")
+        display.say(f"{len(results)} of {len(cells)} cells are finished; the same command goes on with the others")
     if results:
-        output.say(f"table.md, table.csv, table.json, curves.png and curves.svg are in {folder}")
+        display.say(f"table.md, table.csv, table.json, curves.png and curves.svg are in {folder}")
     if sweeper.stop.asked():
         raise typer.Exit(130)
     if sweeper.failed:
@@ -112,7 +113,7 @@ class Sweeper:
         return self.stop.asked() or time.monotonic() >= self.end
 
     def train(self) -> None:
-        from srkit.sweep import claimed, read_record
+        from srkit.sweep.train import claimed, read_record
 
         for i, cell in enumerate(self.cells):
             if self.wants_to_stop():
@@ -120,15 +121,15 @@ class Sweeper:
             with claimed(cell) as mine:
                 title = f"cell {cell.number} of {self.in_all}"
                 if not mine:
-                    output.say(f"{title}: {cell.name} is being trained by another program")
+                    display.say(f"{title}: {cell.name} is being trained by another program")
                 elif read_record(cell).finished:
-                    output.say(f"{title}: {cell.name} is finished")
+                    display.say(f"{title}: {cell.name} is finished")
                 else:
-                    output.say(f"{title}: {cell.name}")
+                    display.say(f"{title}: {cell.name}")
                     self.train_one(cell, title, sum(earlier.run.steps for earlier in self.cells[:i]))
 
     def train_one(self, cell: "Cell", title: str, before: int) -> None:
-        from srkit.sweep import train_cell
+        from srkit.sweep.train import train_cell
         from srkit.train.keeper import Limits
 
         total = sum(each.run.steps for each in self.cells)
@@ -140,7 +141,7 @@ class Sweeper:
         except Exception as error:
             if os.environ.get("SRKIT_DEBUG") == "1" and not isinstance(error, SrkitError):
                 raise
-            output.say(f"{title}: {cell.name} failed: {one_line(error)}")
+            display.say(f"{title}: {cell.name} failed: {one_line(error)}")
             self.failed.append(cell.name)
 
 
@@ -151,7 +152,7 @@ class CellDisplay(TrainingDisplay):
         super().__init__(total, seconds, stop)
         self.title, self.before = title, before
 
-    def switch(self, what: str, total: int, seconds: float | None = None) -> output.Progress:
+    def switch(self, what: str, total: int, seconds: float | None = None) -> display.Progress:
         return super().switch(self.title if what == "training" else what, total, seconds)
 
     def training(self, step: int) -> None:

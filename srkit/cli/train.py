@@ -1,16 +1,16 @@
 """`srkit train`: from a run file, or from words, to a trained model in a folder."""
 
 import math
-import signal
 from pathlib import Path
 from shlex import quote
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from srkit.cli import output
-from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path
+from srkit.cli import display
+from srkit.cli.choose import data_table
+from srkit.cli.display import Stop, TrainingDisplay
+from srkit.errors import UsageError, missing_path
 from srkit.plugins import Registry
 
 
@@ -47,14 +47,14 @@ def train(
     from srkit.recipes import run_file
     from srkit.run import Run, merge, parse_assignment, read_run_file
 
-    registry = output.load()
+    registry = display.load()
     if list_recipes:
         print_recipes(registry)
         return
-    max_seconds = output.seconds_of(max_time)
+    max_seconds = display.seconds_of(max_time)
     if resident not in ("auto", "yes", "no"):
         raise UsageError(f"--resident is auto, yes or no, not '{resident}'")
-    save_seconds = output.seconds_of(save_every) or math.inf
+    save_seconds = display.seconds_of(save_every) or math.inf
     layers: list[dict[str, Any]] = [
         {"model": model} if model else {},
         {"data": data_table(registry, data)} if data else {},
@@ -79,10 +79,10 @@ def train(
             values = merge(values, layer)
         wanted = Run.from_dict(values).resolved(registry)
 
+    from srkit.nets import pick_device
     from srkit.train.distributed import joined, own_device
     from srkit.train.keeper import Limits
     from srkit.train.session import new_folder, reopen, run_training
-    from srkit.weights.loading import pick_device
 
     chosen = own_device(pick_device(device))
     if resume is not None:
@@ -91,9 +91,9 @@ def train(
         # Chosen by one for all: the next to look would find the folder taken.
         folder = resume or world.collect(new_folder(out, wanted, registry))[0]
         stop = Stop()
-        with TrainingDisplay(wanted.steps, max_seconds, stop, quiet=not world.main) as display:
+        with TrainingDisplay(wanted.steps, max_seconds, stop, quiet=not world.main) as shown:
             limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)
-            outcome = run_training(wanted, registry, folder, chosen, display, limits, world=world, resident=resident)
+            outcome = run_training(wanted, registry, folder, chosen, shown, limits, world=world, resident=resident)
         if world.main:
             report(outcome, wanted, folder)
     if outcome.reason == "stopped":
@@ -111,7 +111,7 @@ def print_recipes(registry: Registry) -> None:
         scales = ", ".join(f"x{scale}" for scale in run.scales)
         about = recipe.about.split(". ")[0]
         rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, about])
-    output.table(["recipe", "model", "scale", "steps", "package", "about"], rows, right=[3])
+    display.table(["recipe", "model", "scale", "steps", "package", "about"], rows, right=[3])
     print("srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from")
 
 
@@ -127,101 +127,3 @@ def report(outcome: Any, run: Any, folder: Path) -> None:
     if outcome.reason in ("time", "stopped"):
         print(f"go on:    srkit train --resume {quote(str(folder))}")
     print(f"score:    srkit bench {quote(str(folder))}\nuse:      srkit upscale PHOTO --model {quote(str(folder))}")
-
-
-def data_table(registry: Registry, word: str) -> dict[str, Any]:
-    """`--data`: a folder if there is one, else a dataset's name."""
-    if Path(word).expanduser().is_dir():
-        return {"name": "folder", "root": word}
-    try:
-        registry.find("dataset", word)
-    except UnknownName:
-        if "/" in word or "\\" in word or "." in word:
-            raise missing_path(Path(word), "folder") from None
-        folders = [path.name for path in Path().iterdir() if path.is_dir()]
-        near = did_you_mean(word, [*folders, *(entry.component.name for entry in registry.of("dataset"))])
-        raise UnknownName(f"'{word}' is neither a folder nor a dataset{near}") from None
-    return {"name": word}
-
-
-class Stop:
-    """From `listen` on, the first Ctrl-C (or SIGTERM) asks training to save and stop; a second interrupts at once."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.before: dict[int, Any] = {}
-
-    def asked(self) -> bool:
-        return self.count > 0
-
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count > 1:
-            raise KeyboardInterrupt
-        output.say("stopping after this step; once more to stop at once")
-
-    def listen(self) -> None:
-        self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def leave(self) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
-class TrainingDisplay:
-    """A session's words and progress, on stderr; Ctrl-C is listened to while it trains. quiet: it listens only."""
-
-    def __init__(self, steps: int, seconds: float | None, stop: Stop, quiet: bool = False):
-        self.steps, self.seconds, self.stop, self.quiet = steps, seconds, stop, quiet
-        self.bar: output.Progress | None = None
-        self.what = ""
-
-    def __enter__(self) -> "TrainingDisplay":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.leave()
-        self.end_bar()
-
-    def end_bar(self) -> None:
-        if self.bar:
-            self.bar.__exit__(None, None, None)
-        self.bar, self.what = None, ""
-
-    def switch(self, what: str, total: int, seconds: float | None = None) -> output.Progress:
-        if self.what != what or self.bar is None:
-            self.end_bar()
-            self.bar = output.Progress(what, total, seconds).__enter__()
-            self.what = what
-        return self.bar
-
-    def say(self, text: str) -> None:
-        if self.quiet:
-            return
-        if self.bar and self.what == "training":  # its pace and its end are of the whole training
-            self.bar.say(text)
-            return
-        self.end_bar()
-        output.say(text)
-
-    def packing(self, what: str, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        self.switch(what, total).at(done)
-        if done == total:
-            self.end_bar()
-
-    def training(self, step: int) -> None:
-        self.stop.listen()
-        if self.quiet:
-            return
-        self.switch("training", self.steps, self.seconds).begin_at(step)
-
-    def progress(self, step: int, loss: float, psnr: float | None) -> None:
-        if self.quiet:
-            return
-        bar = self.switch("training", self.steps, self.seconds)
-        text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
-        if psnr is not None:
-            text.append(f"PSNR {psnr:.2f} dB")
-        bar.at(step, "  ".join(text))

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srkit.cli import output
+from srkit.cli import display
 from srkit.errors import SrkitError, UsageError, missing_path, one_line
-from srkit.plugins import Choice, Registry
+from srkit.plugins import Choice
 
 if TYPE_CHECKING:
-    from srkit.weights.loading import Loaded
+    from srkit.nets import Loaded
+from srkit.cli.choose import chosen_wrappers
 
 DEFAULT_MODEL = "edsr-baseline"
 
@@ -40,18 +41,19 @@ def upscale(
     file = out if out is not None and out.suffix and not out.is_dir() else None
     if file is not None:
         check_one_target(inputs, file)
-    registry = output.load()
+    registry = display.load()
 
+    from srkit.nets import pick_device
     from srkit.upscale.wrap import mark
-    from srkit.weights.loading import load_model, pick_device
+    from srkit.weights.loading import load_model
 
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
     place = pick_device(device)
-    with output.Meter() as meter:
+    with display.Meter() as meter:
         loaded = load_model(registry, model, scale, place, meter)
     if loaded.origin:
         assumed = f", assuming {loaded.note}" if loaded.note else ""
-        output.say(f"{loaded.model.label} x{loaded.scale} from {loaded.origin}{assumed}")
+        display.say(f"{loaded.model.label} x{loaded.scale} from {loaded.origin}{assumed}")
     ending = f"_{loaded.model.label}{mark(wrappers)}_x{loaded.scale}.png"
     targets = targets_for(inputs, out, ending) if file is None else [file]
 
@@ -62,7 +64,7 @@ def upscale(
         except SrkitError as error:
             failures.append(error)
             if len(inputs) > 1:
-                output.say(one_line(error))
+                display.say(one_line(error))
     if failures and len(inputs) > 1:
         raise SrkitError(f"{len(failures)} of {len(inputs)} pictures could not be upscaled")
     if failures:
@@ -109,11 +111,6 @@ def targets_for(inputs: list[Path], folder: Path | None, ending: str) -> list[Pa
     return targets
 
 
-def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | None) -> list[Choice]:
-    """The wrappers asked for, innermost first."""
-    return [registry.choose("wrapper", name) for name in (["self-ensemble"] if self_ensemble else []) + (names or [])]
-
-
 def one(loaded: "Loaded", photo: Path, target: Path, wrappers: list[Choice], tile: int | None) -> str:
     """Upscale one file and say what was written."""
     from srkit.images import read_picture, write_picture
@@ -122,9 +119,9 @@ def one(loaded: "Loaded", photo: Path, target: Path, wrappers: list[Choice], til
 
     picture = read_picture(photo)
     if picture.notice:
-        output.say(f"{photo}: {picture.notice}")
+        display.say(f"{photo}: {picture.notice}")
     passes = 8 ** sum(w.label == "self-ensemble" for w in wrappers)
-    with output.Progress(photo.name, 1) as progress:
+    with display.Progress(photo.name, 1) as progress:
         finished = 0
 
         def done(tiles: int, total: int) -> None:

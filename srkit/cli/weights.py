@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from srkit.cli import output
+from srkit.cli import display
 from srkit.errors import UsageError, missing_path
 from srkit.plugins import Registry
 
@@ -28,13 +28,13 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a weight file is: model, options, scale, scores, licence; of a name, all the weights it has."""
-    registry = output.load()
+    registry = display.load()
 
     from srkit.weights.describe import describe
-    from srkit.weights.loading import find_checkpoint, is_path
+    from srkit.weights.find import find_checkpoint, is_path
 
     if is_path(word) or Path(word).exists():
-        with output.Meter() as meter:
+        with display.Meter() as meter:
             path = find_checkpoint(word, meter)
         found = [describe(registry, path)]
     else:
@@ -66,14 +66,14 @@ def convert(
     values: dict[str, Any] = {}
     for text in assign or ():
         values = merge(values, parse_assignment(text))
-    registry = output.load()
+    registry = display.load()
 
     from srkit.weights.convert import OWN
     from srkit.weights.convert import convert as write
 
     done = write(registry, file, out, to, values)
     if done.note:
-        output.say(f"{file} does not say {done.note}; that was assumed, --set says otherwise")
+        display.say(f"{file} does not say {done.note}; that was assumed, --set says otherwise")
     scales = " ".join(f"x{scale}" for scale in done.scales)
     print(f"{out}: {done.model.label} {scales}, from {done.source} to {done.target}")
     if done.target == OWN:
@@ -102,20 +102,20 @@ def push(
         raise UsageError("-o is for --dry-run; without it the files are uploaded")
     if not source.exists():
         raise missing_path(source, "run or checkpoint")
-    registry = output.load()
+    registry = display.load()
 
-    from srkit.weights import hub
+    from srkit.weights import hub, publish
 
     hub.check_name(repository)
     if dry_run:
         folder = out or Path(repository.rpartition("/")[2])
-        for path in hub.prepare(registry, source, folder, repository, licence):
+        for path in publish.prepare(registry, source, folder, repository, licence):
             print(path)
         return
-    hub.check_token()
+    publish.check_token()
     with TemporaryDirectory(prefix="srkit-push-") as temporary:
-        files = hub.prepare(registry, source, Path(temporary), repository, licence)
-        address = hub.push(files, repository, private)
+        files = publish.prepare(registry, source, Path(temporary), repository, licence)
+        address = publish.push(files, repository, private)
     print(f"{address}\nuse:  srkit upscale PHOTO --model {repository}")
 
 
@@ -127,13 +127,13 @@ def pull(
     ] = None,
 ) -> None:
     """Download weights from the Hugging Face hub and say how to use them."""
-    registry = output.load()
+    registry = display.load()
 
     from srkit.weights import hub
     from srkit.weights.describe import describe
 
     repository = repository.removeprefix("hf:")
-    with output.Meter() as meter:
+    with display.Meter() as meter:
         path = hub.pull(repository, meter) if out is None else hub.pull_to(repository, out, meter)
     show_table(describe(registry, path))
     word = repository if out is None else str(out)
@@ -143,7 +143,7 @@ def pull(
 def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
     """Every weight file that the model or preset `name` has: those its plugin offers, and those in runs/."""
     from srkit.weights.describe import describe
-    from srkit.weights.loading import matches, registered_file, trained_runs
+    from srkit.weights.find import matches, registered_file, trained_runs
 
     model = registry.choose("model", name)
     found = []
@@ -161,7 +161,7 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def is_missing(weights: Any) -> bool:
-    from srkit.weights.loading import cached_file
+    from srkit.weights.find import cached_file
 
     return bool(weights.url) and not cached_file(weights).is_file()
 
@@ -198,7 +198,7 @@ def show_table(about: dict[str, Any]) -> None:
     if not about.get("layout") and "shapes" in about:
         lines.insert(0, ["layout", "none that srkit or an installed plugin knows"])
         lines += [[f"{each['count']} x {each['name']}", ",".join(map(str, each["shape"]))] for each in about["shapes"]]
-    output.table(["file", about.get("file", "not fetched yet; it will be when it is used")], lines)
+    display.table(["file", about.get("file", "not fetched yet; it will be when it is used")], lines)
 
 
 def listed(values: dict[str, Any] | None) -> str:

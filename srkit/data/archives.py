@@ -18,18 +18,14 @@ from typing import IO, Any
 
 from srkit.components import Archive
 from srkit.errors import DataError, SrkitError, one_line
-from srkit.fetch import CHUNK, Progress, amount, fetch
-from srkit.images import SUFFIXES, list_images, write_atomically
+from srkit.fetch import CHUNK, BytesDone, amount, fetch
+from srkit.files import write_atomically
+from srkit.images import SUFFIXES, list_images
 
 RECORD = "checksums.json"
+
+
 LARGEST_RATIO, ALLOWANCE = 50, 100_000_000  # unpacked bytes: at most 50 per byte of the archive, and 100 MB
-
-
-def data_folder() -> Path:
-    """Where datasets are put and looked for when no root is named: $SRKIT_DATA, else the user's data folder."""
-    from platformdirs import user_data_path
-
-    return Path(os.environ.get("SRKIT_DATA") or user_data_path("srkit")).expanduser()
 
 
 def place_of(archive: Archive, root: Path) -> Path:
@@ -58,7 +54,7 @@ def fetch_archive(
     *,
     mirror: str = "",
     force: bool = False,
-    progress: Callable[[str], Progress] = lambda what: lambda done, total: None,
+    progress: Callable[[str], BytesDone] = lambda what: lambda done, total: None,
 ) -> dict[str, int]:
     """Download one archive, unpack it, remember its checksum, remove it; the pictures in each of its folders.
 
@@ -99,7 +95,7 @@ def read_record(place: Path) -> dict[str, Any]:
 
 
 def unpack(
-    path: Path, place: Path, folders: Mapping[str, int], progress: Progress = lambda done, total: None
+    path: Path, place: Path, folders: Mapping[str, int], progress: BytesDone = lambda done, total: None
 ) -> dict[str, int]:
     """Unpack the pictures below `folders` into `place`; how many each has.
 

@@ -16,7 +16,7 @@ from srkit.components import Pair, PairSequence
 from srkit.data.jpeg_blocks import jpeg_quality
 from srkit.data.likeness import fit, likeness, luma, same_pictures, thumbnail
 from srkit.data.pairs import aligned, check_pixels, open_dataset, size
-from srkit.data.store import Store
+from srkit.data.store import Progress, Store
 from srkit.errors import DataError, one_line
 from srkit.plugins import Choice
 
@@ -29,7 +29,6 @@ QUICK_PAIRS, QUICK_THUMBNAILS, QUICK_HELD_OUT = 16, 256, 64  # pictures `quick_c
 PROBES = 16  # pixels by which it finds equal pictures
 NAMED = 3  # pictures, where a line speaks of many
 
-Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from srkit.components import Pair, PairSequence
-from srkit.data.store import Progress, Store, cache_folder, digest_of, forget, read_pack, write_pack
+from srkit.data.store import Progress, Store, digest_of, forget, read_pack, write_pack
 from srkit.errors import DataError, UsageError, one_line
+from srkit.files import cache_folder
 
 INDEX = "shards.json"
 FORMAT = 1
@@ -102,7 +103,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
     try:
         files.makedirs(folder, exist_ok=True)
         for number in range(count):
-            part = Part(pairs, range(number, len(pairs), count))
+            part = Subset(pairs, range(number, len(pairs), count))
             name = f"shard-{number:05d}-of-{count:05d}-{key}.pack"
             if not files.exists(f"{folder}/{name}"):
                 with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
@@ -126,7 +127,7 @@ def further(progress: Progress, before: int, total: int, done: int, of_part: int
     progress(before + done, total)
 
 
-class Part:
+class Subset:
     """Some of the pairs of a dataset, by number."""
 
     def __init__(self, pairs: PairSequence, numbers: Sequence[int]):

@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from filelock import FileLock
 
 from srkit.components import PairSequence
 from srkit.data.pairs import aligned, open_dataset
 from srkit.errors import DataError, SrkitError, one_line
+from srkit.files import cache_folder, locked
 from srkit.plugins import Choice
 
 MAGIC = b"srkpack2"
-
-
 Progress = Callable[[int, int], None]
 
 
@@ -54,13 +52,6 @@ class Store:
         """One whole picture, `which` "lr" or "hr": H,W,3 uint8."""
         offset, height, width = getattr(self, which)[index]
         return self.pixels[offset : offset + height * width].reshape(height, width, 3)
-
-
-def cache_folder() -> Path:
-    """Where packs are kept: $SRKIT_CACHE, else the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("SRKIT_CACHE") or user_cache_path("srkit")) / "packs"
 
 
 def packed(
@@ -90,7 +81,7 @@ def packed(
         with suppress(OSError, ValueError):
             return read_pack(path)
         temporary = path.with_name(f".{path.name}.tmp")
-        with FileLock(f"{temporary}.lock"):
+        with locked(Path(f"{temporary}.lock")):
             with suppress(OSError, ValueError):  # whoever held the lock has built it
                 return read_pack(path)
             write_pack(pairs, scale, temporary, progress, lr=lr)

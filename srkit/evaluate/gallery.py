@@ -19,9 +19,9 @@ from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol, protocol_named
 from srkit.evaluate.report import Row, to_table
 from srkit.evaluate.score import ImageScore, Metrics, row_of, score_image
-from srkit.sheet import Strip, draw_sheet, enlarged
-from srkit.upscale.wrap import Upscaler
-from srkit.weights.loading import Loaded
+from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
+from srkit.nets import Loaded
+from srkit.upscale.wrap import Upscale
 
 SIDE = 192  # pixels that a crop has on the sheet, about
 TRIES = 100  # at a place that overlaps no other
@@ -76,7 +76,7 @@ Chooser = Callable[[int, Mapping[str, np.ndarray]], list[Place]]
 
 
 def make_gallery(
-    models: Mapping[str, tuple[Loaded, Upscaler]], set_name: str, pairs: PairSequence, scale: int, window: int,
+    models: Mapping[str, tuple[Loaded, Upscale]], set_name: str, pairs: PairSequence, scale: int, window: int,
     choose: Chooser, count: int, how: str, metrics: Metrics, protocol: Protocol, device: torch.device,
     done: Callable[[str], None] = lambda text: None,
 ) -> Gallery:  # fmt: skip

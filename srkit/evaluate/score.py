@@ -13,9 +13,9 @@ from srkit.data.pairs import aligned
 from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.report import Row
+from srkit.nets import Loaded
 from srkit.plugins import Choice
-from srkit.upscale.wrap import Upscaler, make_upscaler, mark, to_pixels, to_tensor
-from srkit.weights.loading import Loaded
+from srkit.upscale.wrap import Upscale, make_upscaler, mark, to_pixels, to_tensor
 
 Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
 
@@ -31,7 +31,7 @@ class ImageScore:
 
 
 def score_image(
-    upscaler: Upscaler, lr: np.ndarray, hr: np.ndarray, scale: int, metrics: Metrics, protocol: Protocol,
+    upscaler: Upscale, lr: np.ndarray, hr: np.ndarray, scale: int, metrics: Metrics, protocol: Protocol,
     device: torch.device, name: str = "",
 ) -> ImageScore:  # fmt: skip
     """Upscale `lr` and score it against `hr`, both uint8 H,W,3 and aligned.

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from srkit import checkpoint
 from srkit.data.store import Store
 from srkit.errors import CheckpointError, SrkitError, one_line
 from srkit.evaluate.protocol import DEFAULT, protocol_named
 from srkit.evaluate.score import Metrics, mean, score_image
 from srkit.plugins import Choice
 from srkit.run import Run
-from srkit.train import checkpoint
+from srkit.train import state
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
 from srkit.upscale.wrap import make_upscaler
@@ -199,7 +200,7 @@ class Keeper:
 
     def save_state(self) -> None:
         about = {"best": self.best, "retreats": self.retreats, "ranks": self.world.size, "run": self.run.to_dict()}
-        checkpoint.save_state(self.folder, self.step, about, self.parts)
+        state.save_state(self.folder, self.step, about, self.parts)
 
     def snapshot(self, psnr: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The weights as they are now, copied, and what they are."""

@@ -14,15 +14,16 @@ from srkit.data.pairs import open_dataset
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
 from srkit.errors import PluginError, SrkitError, UsageError, one_line
-from srkit.images import write_atomically
-from srkit.plugins import Choice, Registry
+from srkit.files import write_atomically
+from srkit.nets import build_net, check_scales, forward_of, out_of_memory, parameter_count
+from srkit.plugins import Registry
 from srkit.run import Part, Run, read_run_file
-from srkit.train import checkpoint
+from srkit.train import initial, state
 from srkit.train.distributed import World
 from srkit.train.keeper import VALIDATION_METRIC, Display, Keeper, Limits
 from srkit.train.loop import Criterion, Diverged, Guard, train
 from srkit.train.optim import clipper, make_optimizer, make_schedule
-from srkit.weights.loading import build_net, check_scales, find_tensors, out_of_memory, parameter_count
+from srkit.weights.loading import find_tensors
 
 ALWAYS_ON = Part(name="srkit:jsonl")
 BAD_IN_A_ROW = 10  # steps without a usable gradient, before the run steps back
@@ -41,7 +42,7 @@ class Outcome:
 def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
     """The folder of a new run: `out`, which must not hold one, or the first free `runs/<model>_x<scale>`."""
     if out is not None:
-        if (out / "run.toml").exists() or checkpoint.states(out):
+        if (out / "run.toml").exists() or state.states(out):
             raise UsageError(f"'{out}' already holds a run; go on with it by --resume {out}, or name another --out")
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out '{out}' is a file; name a folder")
@@ -123,12 +124,12 @@ def run_training(
     batches = Batches(samplers, augmentations, run.seed, world.rank, world.size, apart)
 
     rates = make_schedule(run.schedule.name, run.schedule.options, optimizer, run.steps)
-    about = checkpoint.load_state(folder, parts)
+    about = state.load_state(folder, parts)
     if about:
         restride(optimizer)
         display.say(f"resumed at step {about['step']:,}{other_ranks(about, world)}")
     elif run.init_from:
-        report = checkpoint.init_from(net, *find_tensors(registry, run.init_from, run.scales[0]))
+        report = initial.init_from(net, *find_tensors(registry, run.init_from, run.scales[0]))
         if average is not None:
             average.set(net)
         display.say(f"started from '{report.where}':")
@@ -184,8 +185,8 @@ def run_training(
             except Diverged:
                 step_back(keeper, guard, display)
     except Exception as error:
-        if world.main and all(path.name == checkpoint.state_name(0) for path in checkpoint.states(folder)):
-            for path in (*checkpoint.states(folder), folder / "run.toml"):  # nothing to resume: as free as it was
+        if world.main and all(path.name == state.state_name(0) for path in state.states(folder)):
+            for path in (*state.states(folder), folder / "run.toml"):  # nothing to resume: as free as it was
                 path.unlink(missing_ok=True)
         if out_of_memory(error):
             raise SrkitError(out_of_memory_told(run, world, net, criterion, forward_of(net, model), device)) from None
@@ -202,7 +203,7 @@ def step_back(keeper: Keeper, guard: Guard, display: Display) -> None:
     at, lr = keeper.step, keeper.optimizer.param_groups[0]["lr"]
     what = f"{BAD_IN_A_ROW} steps in a row up to step {at:,} gave no usable gradient"
     keeper.world.collect(None)  # no rank reads while another still writes
-    about = checkpoint.load_state(keeper.folder, keeper.parts)
+    about = state.load_state(keeper.folder, keeper.parts)
     restride(keeper.optimizer)
     guard.bad = 0
     tried = keeper.retreats
@@ -281,10 +282,6 @@ def largest(attempt: Callable[[int, int], None], sizes: Iterable[tuple[int, int]
     return None
 
 
-def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]:
-    return net if model.component.multi_scale else lambda lr, scale: net(lr)
-
-
 def make_folder(folder: Path, run: Run) -> None:
     """The run's folder with its run.toml, free of what a killed session left half-written."""
     try:
@@ -339,7 +336,7 @@ def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display,
 
 def restride(optimizer: torch.optim.Optimizer) -> None:
     """Give loaded optimizer state the strides of its parameters, so that arithmetic goes in the same order."""
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+                moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)

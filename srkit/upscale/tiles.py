@@ -9,12 +9,14 @@ TILE = 384  # LR pixels: small photos go whole, and EDSR's x4 upsampler stays ne
 
 
 def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[tuple[int, int, int, int]]:
-    """Cut `length` into cores of `tile`: (input start, input stop, core start, core stop) of each.
+    """Cut `length` into equal cores of at most `tile`: (input start, input stop, core start, core stop) of each.
 
     The input reaches `overlap` beyond the core on each side, less at the picture's edges, where the
     network's own padding must stay what it was. All starts are multiples of `multiple`.
     """
     tile = max(multiple, tile - tile % multiple)
+    tile = -(-length // -(-length // tile))  # equal, since a CPU may compute a small rest by a kernel that rounds apart
+    tile += -tile % multiple
     overlap += -overlap % multiple
     for start in range(0, length, tile):
         stop = min(start + tile, length)

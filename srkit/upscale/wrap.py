@@ -12,13 +12,13 @@ from srkit.plugins import Choice
 from srkit.upscale.size import crop_to, pad_to_multiple
 from srkit.upscale.tiles import TILE, tiled
 
-Upscaler = Callable[[Tensor], Tensor]
+Upscale = Callable[[Tensor], Tensor]
 
 
 def make_upscaler(
     net: nn.Module, model: Choice, scale: int, *, tile: int | None = None, wrappers: Sequence[Choice] = (),
     channels_last: bool = True, done: Callable[[int, int], None] = lambda tiles, total: None,
-) -> Upscaler:  # fmt: skip
+) -> Upscale:  # fmt: skip
     """An upscaler, `B,3,H,W` float in [0, 1] to `B,3,s*H,s*W`, without gradients, in evaluation mode.
 
     tile: side of a tile in LR pixels; 0 for none; None for the default where the model declares its
@@ -53,7 +53,7 @@ def make_upscaler(
             ) from error
         return crop_to(sr, height * scale, width * scale)
 
-    upscaler: Upscaler = upscale
+    upscaler: Upscale = upscale
     for wrapper in wrappers:
         upscaler = wrapper.build(upscaler)
     return upscaler

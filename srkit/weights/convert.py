@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 
+from srkit.checkpoint import load_tensors, read_about, read_tensors, save_tensors
 from srkit.components import Layout
 from srkit.errors import CheckpointError, UnknownName, UsageError, did_you_mean, missing_path, one_line
-from srkit.images import write_atomically
+from srkit.files import write_atomically
+from srkit.nets import build_net
 from srkit.options import check, options_of
 from srkit.plugins import Choice, Registry
-from srkit.train.checkpoint import load_tensors, read_about, read_tensors, save_tensors
+from srkit.weights.find import checkpoint_in, is_own
 from srkit.weights.layouts import Known, recognise
-from srkit.weights.loading import build_net, checkpoint_in, is_own, model_of
+from srkit.weights.loading import model_of
 
 OWN = "srkit"
 OWN_SUFFIX = ".safetensors"

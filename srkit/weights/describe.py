@@ -7,11 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from srkit.checkpoint import group_of, read_about, read_tensors
 from srkit.errors import SrkitError, UnknownName, one_line
+from srkit.nets import build_net, parameter_count
 from srkit.plugins import Choice, Registry
-from srkit.train.checkpoint import group_of, read_about, read_tensors
+from srkit.weights.find import is_own
 from srkit.weights.layouts import recognise
-from srkit.weights.loading import build_net, is_own, model_said, parameter_count
+from srkit.weights.loading import model_said
 
 
 def describe(registry: Registry, path: Path) -> dict[str, Any]:

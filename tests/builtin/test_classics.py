@@ -10,8 +10,8 @@ from skimage.color import rgb2ycbcr, ycbcr2rgb
 from torch.nn import functional as F
 
 from srkit import Registry, imresize
+from srkit.nets import parameter_count
 from srkit.upscale.wrap import make_upscaler, to_tensor
-from srkit.weights.loading import parameter_count
 
 SCALES = (2, 3, 4)
 LUMA_MODELS = ["vdsr", "srcnn-915", "srcnn-955"]

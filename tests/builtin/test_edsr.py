@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from srkit.weights.loading import parameter_count
+from srkit.nets import parameter_count
 
 BASELINE = {2: 1_369_859, 3: 1_554_499, 4: 1_517_571}
 LARGE = {2: 40_729_603, 3: 43_680_003, 4: 43_089_923}

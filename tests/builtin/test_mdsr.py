@@ -9,9 +9,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 from srkit import UsageError
-from srkit.train.checkpoint import read_tensors
+from srkit.checkpoint import read_tensors
+from srkit.nets import parameter_count
 from srkit.upscale.wrap import make_upscaler, to_tensor
-from srkit.weights.loading import parameter_count
 
 SCALES = (2, 3, 4)
 SIZES = {"mdsr-baseline": (16, 3_227_203), "mdsr-large": (80, 7_953_987)}  # blocks, trainable parameters for SCALES

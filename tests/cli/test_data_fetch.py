@@ -10,7 +10,7 @@ from PIL import Image
 
 from srkit import imresize, load_plugins
 from srkit.components import Archive
-from srkit.fetch import Part
+from srkit.fetch import Partial
 from tests.server import picture, pixels, tarred, zipped
 
 from .conftest import SMALL
@@ -201,18 +201,18 @@ def test_broken_off_and_said_again_it_goes_on(run_srkit, server, mine, tmp_path,
 
 
 def test_ctrl_c_keeps_the_part(run_srkit, server, mine, tmp_path, monkeypatch):
-    add = Part.add
+    add = Partial.add
 
     def stop(part, chunk: bytes) -> None:
         add(part, chunk[:5000])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("srkit.fetch.Part.add", stop)
+    monkeypatch.setattr("srkit.fetch.Partial.add", stop)
     code, _, err = run_srkit("data", "fetch", "mine", "--root", tmp_path)
     assert code == 130
     assert "what has come is kept; the same command goes on from there" in err
     assert (tmp_path / "Mine/mine-hr.tar.part").stat().st_size == 5000
-    monkeypatch.setattr("srkit.fetch.Part.add", add)
+    monkeypatch.setattr("srkit.fetch.Partial.add", add)
     assert run_srkit("data", "fetch", "mine", "--root", tmp_path)[0] == 0
     assert server.seen[-1][1] == "bytes=5000-"
 

@@ -13,7 +13,7 @@ from srkit import Run, load_plugins, read_rgb
 from srkit.cli.data.preview import SIDE
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import packed
-from srkit.sheet import LABEL, MARGIN
+from srkit.evaluate.sheet import LABEL, MARGIN
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit.train.checkpoint import read_about, read_tensors
+from srkit.checkpoint import read_about, read_tensors
 
 from .conftest import SMALL
 
@@ -90,8 +90,8 @@ def test_bad_gradients_for_good_end_with_a_word_and_keep_the_last_state(run_srki
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write beyond the limit fails as on a full disk
-from srkit.images import write_atomically
-from srkit.train import checkpoint
+
+from srkit import checkpoint
 from srkit.cli import run
 written = 0
 real = checkpoint.write_atomically

@@ -14,7 +14,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio
 
 from srkit import imresize, read_rgb
-from srkit.sheet import LABEL, MARGIN
+from srkit.evaluate.sheet import LABEL, MARGIN
 
 SAMPLES = Path(__file__).parents[2] / "plugins/srkit_builtin/samples"
 VOID = ("img", "input", "meta", "br", "link", "hr")

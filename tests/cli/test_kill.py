@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from srkit.train.checkpoint import read_tensors
+from srkit.checkpoint import read_tensors
 
 from .conftest import SMALL
 

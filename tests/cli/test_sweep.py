@@ -1,7 +1,6 @@
 """`srkit sweep`: every cell as `srkit train` would have trained it, once; tables that are the logs'."""
 
 import csv
-import fcntl
 import io
 import json
 import re
@@ -14,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from srkit.checkpoint import read_about, read_tensors
 from srkit.evaluate.curves import groups_of
-from srkit.sweep import parse_vary
-from srkit.train.checkpoint import read_about, read_tensors
+from srkit.files import locked
+from srkit.sweep.grid import parse_vary
 
 from .conftest import SMALL
 
@@ -165,8 +165,7 @@ def test_parts_and_a_cell_in_other_hands(run_srkit, tmp_path):
     assert [row["cell"] for row in json.loads(out)["rows"]] == CELLS[1::2]
     assert json.loads(out)["unfinished"] == CELLS[::2]
     (tmp_path / "grid" / CELLS[0]).mkdir()
-    with open(tmp_path / "grid" / CELLS[0] / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(tmp_path / "grid" / CELLS[0] / ".lock"):
         code, out, err = run_srkit(*words, "--only", "1/2", "--json")
     assert code == 0, err
     assert f"{CELLS[0]} is being trained by another program" in err

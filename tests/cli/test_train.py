@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit.train.checkpoint import read_about, read_tensors
+from srkit.checkpoint import read_about, read_tensors
 
 from .conftest import SMALL
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import srkit
 from srkit import FetchError, UnknownName, Weights
-from srkit.train.checkpoint import read_about, read_tensors, save_tensors
+from srkit.checkpoint import read_about, read_tensors, save_tensors
 from srkit.weights.convert import convert
 from srkit.weights.loading import find_tensors, load_model
 from tests.hub import TOKEN, hub

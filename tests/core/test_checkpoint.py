@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError
-from srkit.train import checkpoint
+from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError, checkpoint
+from srkit.train import initial, state
 from srkit.weights.loading import load_checkpoint, load_model
 
 
@@ -28,10 +28,10 @@ def trained(net: nn.Module, steps: int) -> torch.optim.Adam:
 def test_a_training_state_comes_back_exactly(tmp_path):
     net = small()
     parts = {"net": net, "optimizer": trained(net, 3)}
-    checkpoint.save_state(tmp_path, 3, {"best": [1.5, 2]}, parts)
+    state.save_state(tmp_path, 3, {"best": [1.5, 2]}, parts)
     other = small()
     back = {"net": other, "optimizer": trained(other, 1)}
-    about = checkpoint.load_state(tmp_path, back)
+    about = state.load_state(tmp_path, back)
     assert (about["step"], about["best"]) == (3, [1.5, 2])
     for name in parts:
         torch.testing.assert_close(back[name].state_dict(), parts[name].state_dict(), rtol=0, atol=0)
@@ -41,20 +41,20 @@ def test_the_newest_whole_state_is_taken_and_two_are_kept(tmp_path):
     net = small()
     for step in (1, 2, 3):
         net[0].bias.data.fill_(step)
-        checkpoint.save_state(tmp_path, step, {}, {"net": net})
-    assert [p.name for p in checkpoint.states(tmp_path)] == ["state-00000002.safetensors", "state-00000003.safetensors"]
-    newest = checkpoint.states(tmp_path)[-1]
+        state.save_state(tmp_path, step, {}, {"net": net})
+    assert [p.name for p in state.states(tmp_path)] == ["state-00000002.safetensors", "state-00000003.safetensors"]
+    newest = state.states(tmp_path)[-1]
     newest.write_bytes(newest.read_bytes()[:-5])
-    about = checkpoint.load_state(tmp_path, {"net": net})
+    about = state.load_state(tmp_path, {"net": net})
     assert about["step"] == 2
     assert net[0].bias[0] == 2
-    assert checkpoint.load_state(tmp_path / "empty", {"net": net}) is None
+    assert state.load_state(tmp_path / "empty", {"net": net}) is None
     with pytest.raises(CheckpointError, match="does not fit the run.toml beside it"):
-        checkpoint.load_state(tmp_path, {"net": small(out=5)})
-    for path in checkpoint.states(tmp_path):
+        state.load_state(tmp_path, {"net": small(out=5)})
+    for path in state.states(tmp_path):
         path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
-        checkpoint.load_state(tmp_path, {"net": net})
+        state.load_state(tmp_path, {"net": net})
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
@@ -105,12 +105,12 @@ def test_init_from_takes_what_fits_and_says_what_did_not(tmp_path):
     source = small(out=7)
     torch.save({**source.state_dict(), "extra": torch.zeros(1)}, path)
     net = small()
-    report = checkpoint.init_from(net, checkpoint.read_tensors(path), path)
+    report = initial.init_from(net, checkpoint.read_tensors(path), path)
     assert str(report) == f"7 of 9 tensors from '{path}'; other shape: 2.bias, 2.weight; not used: extra"
     assert torch.equal(net[0].weight, source[0].weight)
     torch.save({"nothing": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="nothing in '.*' fits the model"):
-        checkpoint.init_from(net, checkpoint.read_tensors(path), path)
+        initial.init_from(net, checkpoint.read_tensors(path), path)
 
 
 def edsr(registry, **options):

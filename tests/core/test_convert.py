@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from srkit import CheckpointError, Layout, Model, PluginError, Reading, UnknownName, UsageError
+from srkit.checkpoint import read_about, read_tensors
 from srkit.testing import check
-from srkit.train.checkpoint import init_from, read_about, read_tensors
+from srkit.train.initial import init_from
 from srkit.weights.convert import convert
 from srkit.weights.loading import find_tensors, load_model
 

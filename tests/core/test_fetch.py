@@ -99,7 +99,7 @@ def test_a_server_that_forgets_if_range_is_seen_through(stopped, server, path, m
     """It sends the rest of another file as 206; its ETag gives it away."""
     server.files["file.bin"] = OTHER
     validator = property(lambda part: f'"{hashlib.md5(OTHER).hexdigest()}"')
-    monkeypatch.setattr(srkit.fetch.Part, "validator", validator)
+    monkeypatch.setattr(srkit.fetch.Partial, "validator", validator)
     fetch(f"{server.url}/file.bin", path)
     assert is_whole(path, OTHER)
     assert [wanted for _, wanted, _ in server.seen] == ["bytes=1000000-", None]
@@ -243,11 +243,9 @@ def test_a_disk_that_fills_up_is_told_and_not_tried_again(server, path):
 
 
 def test_two_do_not_write_the_same_file(stopped, server, path):
-    pytest.importorskip("fcntl")
     part = path.with_name("file.bin.part")
-    code = (
-        f"import fcntl, sys; f = open({str(part)!r}, 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
-    )
+    hold = f"with locked(lock_of(Path({str(part)!r}))): print(1, flush=True); input()"
+    code = f"from pathlib import Path; from srkit.files import lock_of, locked\n{hold}"
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.readline()

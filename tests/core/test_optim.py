@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from srkit import OptionError, UnknownName
-from srkit.train.optim import clipper, make_optimizer, make_schedule, resolved_optimizer, resolved_schedule
+from srkit.optim_options import resolved_optimizer, resolved_schedule
+from srkit.train.optim import clipper, make_optimizer, make_schedule
 
 
 def net():

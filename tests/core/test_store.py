@@ -12,7 +12,8 @@ from srkit import DataError, ImageError, Pair, Registry, imresize, load_plugins
 from srkit.components import Dataset
 from srkit.data.pairs import aligned
 from srkit.data.sampler import Sampler
-from srkit.data.store import cache_folder, packed, read_pack
+from srkit.data.store import packed, read_pack
+from srkit.files import cache_folder
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_edsr_in_tiles_equals_edsr_whole(registry, photo, scale, tile, blocks, w
 def test_too_little_overlap_would_be_seen(registry, photo):
     """The test above can fail: with half of the receptive field the two differ."""
     torch.manual_seed(0)
-    model = registry.choose("model", "edsr", {"n_resblocks": 2, "n_feats": 8})
+    model = registry.choose("model", "edsr", {"n_resblocks": 2, "n_feats": 32})
     net = model.build(2)
     lying = Registry()
     lying.add("model", Model(name="edsr", build=model.component.build, receptive_field=3))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srkit.cli import output
+from srkit.cli import display
 from srkit.components import PairSequence
 from srkit.errors import SrkitError, UnknownName, did_you_mean, missing_path, one_line
 from srkit.plugins import Choice, Registry
@@ -48,7 +48,7 @@ def check(
         raise missing_path(root, "folder")
     if split not in SPLITS:
         raise UnknownName(f"no split called '{split}'{did_you_mean(split, SPLITS)}")
-    registry = output.load()
+    registry = display.load()
     options: dict[str, object] = {}
     for text in assign or ():
         options = merge(options, parse_assignment(text))
@@ -58,7 +58,7 @@ def check(
     for word in against or ():
         other, its_place = chosen(registry, word, root, {})
         others[word] = open_dataset(other, its_place, "test", scale)
-    with output.Progress("checking", len(pairs) + sum(map(len, others.values()))) as progress:
+    with display.Progress("checking", len(pairs) + sum(map(len, others.values()))) as progress:
         report = check_dataset(
             pairs, scale, patch=patch, against=others, progress=lambda done, total: progress.at(done)
         )
@@ -73,7 +73,7 @@ def check(
 
 def chosen(registry: Registry, word: str, root: Path | None, options: dict[str, object]) -> tuple[Choice, Path | None]:
     """(dataset, root) of a folder or a dataset's name."""
-    from srkit.cli.train import data_table
+    from srkit.cli.choose import data_table
 
     table = data_table(registry, word)
     return registry.choose("dataset", table["name"], options), Path(table["root"]) if "root" in table else root
@@ -92,7 +92,7 @@ def test_sets(registry: Registry, root: Path | None, dataset: Choice, scale: int
             except UnknownName:
                 continue
             except SrkitError as error:
-                output.say(f"not compared with {name}: {one_line(error)}")
+                display.say(f"not compared with {name}: {one_line(error)}")
     return found
 
 
@@ -110,7 +110,7 @@ def show(report: "Report", what: str) -> None:
                 [f.severity, f.kind, "...", f"and {kinds[f.kind] - ROWS:,} more of this kind; --json lists all"]
             )
     if rows:
-        output.table(["severity", "kind", "picture", "what is wrong, and the next move"], rows)
+        display.table(["severity", "kind", "picture", "what is wrong, and the next move"], rows)
     checked = report.checked
     given = f"LR against HR ({checked['lr_given']:,} given)" if checked["lr_given"] else "no LR to compare"
     sets = ", ".join(f"{name} ({count})" for name, count in checked["against"].items())

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from srkit.cli import output
-from srkit.cli.bench import scale_of, words
+from srkit.cli import display
+from srkit.cli.choose import scale_of, words
 from srkit.components import Archive, Dataset
 from srkit.errors import ChecksumError, FetchError, SrkitError, UsageError, did_you_mean
 from srkit.plugins import Registry
@@ -48,11 +48,12 @@ def fetch(
     ] = False,
 ) -> None:
     """Download a published dataset. Stopped or broken off, the same command goes on where it was."""
-    registry = output.load()
+    registry = display.load()
     dataset: Dataset = registry.find("dataset", name).component
     archives = wanted(registry, dataset, scale, track)
 
-    from srkit.data.archives import data_folder, fetch_archive, is_there
+    from srkit.data.archives import fetch_archive, is_there
+    from srkit.files import data_folder
 
     place = (root or data_folder()).expanduser()
     missing = [archive for archive in archives if (force and archive.url) or not is_there(archive, place)]
@@ -63,16 +64,16 @@ def fetch(
     check_room(missing, place)
     for i, archive in enumerate(missing):
         try:
-            with output.Meter(archive.file, archive.size) as meter:
+            with display.Meter(archive.file, archive.size) as meter:
                 pictures = fetch_archive(archive, place, mirror=mirror, force=force, progress=meter)
         except KeyboardInterrupt:
-            output.say("what has come is kept; the same command goes on from there")
+            display.say("what has come is kept; the same command goes on from there")
             raise
         except ChecksumError as error:
             raise ChecksumError(f"{error}: another file than expected; --force takes it") from None
         except FetchError as error:
             raise FetchError(f"{error}; {by_hand(missing[i:], place)}") from None
-        output.say(f"{archive.file}: {', '.join(f'{count:,} in {folder}' for folder, count in pictures.items())}")
+        display.say(f"{archive.file}: {', '.join(f'{count:,} in {folder}' for folder, count in pictures.items())}")
     print(usage(dataset, archives, root))
 
 
@@ -113,9 +114,9 @@ def announce(dataset: Dataset, archives: Sequence[Archive], missing: Sequence[Ar
         ]
         for a in archives
     ]
-    output.table(["archive", "size", "", "folder"], rows, right=(1,))
+    display.table(["archive", "size", "", "folder"], rows, right=(1,))
     if missing and (dataset.licence or dataset.page):
-        output.say(f"{dataset.name}: {'; '.join(text for text in (dataset.licence, dataset.page) if text)}")
+        display.say(f"{dataset.name}: {'; '.join(text for text in (dataset.licence, dataset.page) if text)}")
 
 
 def check_room(missing: Sequence[Archive], place: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from srkit.cli import output
+from srkit.cli import display
 
 
 def pack(
@@ -16,16 +16,16 @@ def pack(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
 ) -> None:
     """Pack a dataset into shards, each opened by one rank of a distributed training."""
-    from srkit.cli.train import data_table
+    from srkit.cli.choose import data_table
     from srkit.data.pairs import open_dataset
     from srkit.data.shards import write_shards
 
-    registry = output.load()
+    registry = display.load()
     table = data_table(registry, source)
     choice = registry.choose("dataset", table["name"])
     pairs = open_dataset(choice, table.get("root", ""), split, scale)
     about = f"{choice.entry.qualified} {Path(source).name} {split}"
-    with output.Progress(f"packing {source} x{scale}", len(pairs)) as progress:
+    with display.Progress(f"packing {source} x{scale}", len(pairs)) as progress:
         write_shards(pairs, scale, shards, out, about, lambda done, total: progress.at(done))
     print(f"{len(pairs):,} pictures in {shards} shards in {out}")
     print(f"train:    torchrun --nproc-per-node N -m srkit train --set data.name=shards --set data.root={out}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srkit.cli import output
+from srkit.cli import display
 from srkit.errors import UnknownName, UsageError, did_you_mean
 from srkit.plugins import Registry
 
@@ -35,15 +35,15 @@ def preview(
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")] = Path("preview.png"),
 ) -> None:
     """Show what the network will see: LR and HR patches, plain and augmented, side by side."""
-    from srkit.cli.train import data_table
+    from srkit.cli.choose import data_table
+    from srkit.evaluate.sheet import LARGEST
     from srkit.images import Picture, check_output, write_picture
     from srkit.run import Run
-    from srkit.sheet import LARGEST
 
     check_output(out)
     if 4 * count * (patch * scale) ** 2 > LARGEST:
         raise UsageError(f"{count} patches of {patch * scale} pixels make too large a sheet; lower --count or --patch")
-    registry = output.load()
+    registry = display.load()
     chosen = augmentations(augmentation or [part.name for part in Run().augmentation], assign or ())
     table = data_table(registry, source)
     values = {"scale": scale, "batch": count, "patch": patch, "seed": seed, "data": table, "augmentation": chosen}
@@ -86,7 +86,7 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
         for part in run.augmentation
     ]
     dataset = registry.choose("dataset", run.data.name, run.data.options)
-    with output.Progress(f"packing {source} x{scale}", 0) as progress:
+    with display.Progress(f"packing {source} x{scale}", 0) as progress:
 
         def packing(done: int, total: int) -> None:
             progress.total = total
@@ -99,7 +99,7 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
 
 def sheet(columns: "dict[str, torch.Tensor]") -> "np.ndarray":
     """One row for each patch, one labelled column for each batch of them, B,3,h,w; all enlarged to one size."""
-    from srkit.sheet import Strip, draw_sheet, enlarged
+    from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
 
     largest = max(images.shape[-1] for images in columns.values())
     side = largest * -(-SIDE // largest)

@@ -1,13 +1,15 @@
 """What commands print: tables, notices, progress. Results go to stdout, everything else to stderr."""
 
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack, suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
+from srkit.cli import display
 from srkit.errors import UsageError
 from srkit.plugins import Registry, load_plugins
 
@@ -182,3 +184,86 @@ class Meter:
             self.bar.begin_at(done // MB)
         self.bar.total = whole
         self.bar.at(done // MB, "MB")
+
+
+class Stop:
+    """From `listen` on, the first Ctrl-C (or SIGTERM) asks training to save and stop; a second interrupts at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.before: dict[int, Any] = {}
+
+    def asked(self) -> bool:
+        return self.count > 0
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise KeyboardInterrupt
+        display.say("stopping after this step; once more to stop at once")
+
+    def listen(self) -> None:
+        self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def leave(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+class TrainingDisplay:
+    """A session's words and progress, on stderr; Ctrl-C is listened to while it trains. quiet: it listens only."""
+
+    def __init__(self, steps: int, seconds: float | None, stop: Stop, quiet: bool = False):
+        self.steps, self.seconds, self.stop, self.quiet = steps, seconds, stop, quiet
+        self.bar: display.Progress | None = None
+        self.what = ""
+
+    def __enter__(self) -> "TrainingDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.leave()
+        self.end_bar()
+
+    def end_bar(self) -> None:
+        if self.bar:
+            self.bar.__exit__(None, None, None)
+        self.bar, self.what = None, ""
+
+    def switch(self, what: str, total: int, seconds: float | None = None) -> display.Progress:
+        if self.what != what or self.bar is None:
+            self.end_bar()
+            self.bar = display.Progress(what, total, seconds).__enter__()
+            self.what = what
+        return self.bar
+
+    def say(self, text: str) -> None:
+        if self.quiet:
+            return
+        if self.bar and self.what == "training":  # its pace and its end are of the whole training
+            self.bar.say(text)
+            return
+        self.end_bar()
+        display.say(text)
+
+    def packing(self, what: str, done: int, total: int) -> None:
+        if self.quiet:
+            return
+        self.switch(what, total).at(done)
+        if done == total:
+            self.end_bar()
+
+    def training(self, step: int) -> None:
+        self.stop.listen()
+        if self.quiet:
+            return
+        self.switch("training", self.steps, self.seconds).begin_at(step)
+
+    def progress(self, step: int, loss: float, psnr: float | None) -> None:
+        if self.quiet:
+            return
+        bar = self.switch("training", self.steps, self.seconds)
+        text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
+        if psnr is not None:
+            text.append(f"PSNR {psnr:.2f} dB")
+        bar.at(step, "  ".join(text))

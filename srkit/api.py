@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from srkit.weights.loading import Loaded
+    from srkit.nets import Loaded
 
 
 def load(
@@ -27,8 +27,9 @@ def load(
 
     Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
     """
+    from srkit.nets import pick_device
     from srkit.upscale.wrap import make_upscaler
-    from srkit.weights.loading import load_model, pick_device
+    from srkit.weights.loading import load_model
 
     registry = load_plugins()
     place = pick_device(device)

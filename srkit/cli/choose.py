@@ -1,0 +1,79 @@
+"""What commands let a user choose from: sets, scales, wrappers, data."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from srkit.cli import display
+from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path
+from srkit.plugins import Choice, Entry, Registry
+
+FALLBACK_SET = "samples"
+
+
+def words(values: list[str] | None) -> list[str]:
+    """Repeated and comma-separated words as one list."""
+    return [word.strip() for value in values or () for word in value.split(",") if word.strip()]
+
+
+def scale_of(word: str) -> int:
+    if not word.removeprefix("x").isdecimal() or int(word.removeprefix("x")) < 1:
+        raise UsageError(f"'{word}' is no scale; write 2,3,4")
+    return int(word.removeprefix("x"))
+
+
+def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Choice, Path | None]:
+    """(name, dataset, root) of a set the user asked for: a dataset, or a folder of pictures."""
+    if Path(word).expanduser().is_dir():
+        return Path(word).name, registry.choose("dataset", "folder"), Path(word)
+    choice = registry.choose("dataset", word)
+    choice.build(root, "test", 2)  # raises its own clear error where the pictures are not there
+    return choice.label, choice, root
+
+
+def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice, Path | None]]:
+    """The published test sets that are on this machine; else the held-out samples, and a word of it."""
+    found: list[tuple[str, Choice, Path | None]] = [
+        (entry.component.name, registry.choose("dataset", entry.component.name), root)
+        for entry in registry.of("dataset")
+        if getattr(entry.component, "benchmark", False) and is_there(registry, entry, root)
+    ]
+    if not found:
+        display.say(
+            "no test set found (--root or SRKIT_DATA names the folder that holds Set5/HR); scoring the held-out samples"
+        )
+        found.append((FALLBACK_SET, registry.choose("dataset", FALLBACK_SET), None))
+    return found
+
+
+def is_there(registry: Registry, entry: Entry, root: Path | None) -> bool:
+    try:
+        registry.choose("dataset", entry.component.name).build(root, "test", 2)
+    except UnknownName:
+        return False
+    return True
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def data_table(registry: Registry, word: str) -> dict[str, Any]:
+    """`--data`: a folder if there is one, else a dataset's name."""
+    if Path(word).expanduser().is_dir():
+        return {"name": "folder", "root": word}
+    try:
+        registry.find("dataset", word)
+    except UnknownName:
+        if "/" in word or "\\" in word or "." in word:
+            raise missing_path(Path(word), "folder") from None
+        folders = [path.name for path in Path().iterdir() if path.is_dir()]
+        near = did_you_mean(word, [*folders, *(entry.component.name for entry in registry.of("dataset"))])
+        raise UnknownName(f"'{word}' is neither a folder nor a dataset{near}") from None
+    return {"name": word}
+
+
+def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | None) -> list[Choice]:
+    """The wrappers asked for, innermost first."""
+    return [registry.choose("wrapper", name) for name in (["self-ensemble"] if self_ensemble else []) + (names or [])]

@@ -1,0 +1,82 @@
+"""Build a network, say its scales and its forward by scale, pick its device: the one place."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from srkit.components import Model
+from srkit.errors import PluginError, SrkitError, UsageError, one_line
+from srkit.plugins import Choice
+
+
+def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]:
+    return net if model.component.multi_scale else lambda lr, scale: net(lr)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network ready to upscale by `scale`. origin: the weight file, empty for an interpolation.
+
+    note: what a stranger's file does not say and was assumed: `res_scale=0.1`.
+    """
+
+    net: nn.Module
+    model: Choice
+    scale: int
+    origin: str = ""
+    note: str = ""
+
+    @property
+    def parameters(self) -> int:
+        return parameter_count(self.net)
+
+
+def parameter_count(net: nn.Module) -> int:
+    """The trainable parameters, which is what tables count: EDSR's fixed mean shift is not one."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def pick_device(word: str = "auto") -> torch.device:
+    """ "auto" is the accelerator where there is one, else the CPU. UsageError for one that is not there."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if word == "auto":
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(word)
+    except RuntimeError:
+        raise UsageError(f"no device called '{word}'; there is auto, cpu, cuda, mps") from None
+    if device.type != "cpu" and (accelerator is None or device.type != accelerator.type):
+        raise UsageError(f"this machine has no '{word}'; there is {accelerator.type if accelerator else 'only cpu'}")
+    return device
+
+
+def build_net(model: Choice, scales: Sequence[int], device: torch.device | str = "cpu") -> nn.Module:
+    """Build a model for `scales`; UsageError for a scale it does not offer, PluginError if its code fails."""
+    check_scales(model, scales)
+    try:
+        net = model.build(tuple(scales) if model.component.multi_scale else scales[0])
+    except SrkitError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise SrkitError(f"out of memory building '{model.label}' with {model.options}") from None
+        raise PluginError(f"model '{model.entry.qualified}' cannot be built: {one_line(error)}") from error
+    return net.to(device)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Is that what it says? On a CPU torch has no type of error for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def check_scales(model: Choice, scales: Sequence[int]) -> None:
+    """Raises UsageError for a scale the model does not offer, or several where it takes one."""
+    record: Model = model.component
+    for scale in scales:
+        if scale not in record.scales:
+            offered = ", ".join(f"x{s}" for s in record.scales)
+            raise UsageError(f"'{model.label}' does not upscale x{scale}; it offers {offered}")
+    if len(scales) > 1 and not record.multi_scale:
+        raise UsageError(f"'{model.label}' is built for one scale, not {list(scales)}")

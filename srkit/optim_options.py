@@ -1,0 +1,85 @@
+"""What timm's optimizers and learning-rate schedules may be told, by timm's names.
+
+An optimizer's options are those of its class (`betas`, `eps`, `weight_decay`, ...). A schedule's lengths are
+counted in optimizer steps throughout.
+"""
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+from srkit.errors import UnknownName, did_you_mean
+from srkit.options import Option, check, options_of
+
+SUPPLIED = ("params", "lr")
+#: how an optimizer computes, not what: nothing that belongs into a run's file unless the user put it there
+MECHANICS = ("foreach", "fused", "capturable", "differentiable", "maximize", "caution")
+Steps = Annotated[int, Ge(0)]
+
+
+def optimizer_options(name: str) -> dict[str, Option]:
+    """What an optimizer of timm's can be given, off its class. UnknownName if timm has none of that name."""
+    from timm.optim import get_optimizer_class, list_optimizers
+
+    known = [str(each) for each in list_optimizers()]
+    if name not in known:
+        raise UnknownName(f"no optimizer called '{name}'{did_you_mean(name, known)}")
+    bound = get_optimizer_class(name)
+    fixed = bound.keywords if isinstance(bound, partial) else {}
+    signature = inspect.signature(get_optimizer_class(name, bind_defaults=False))
+    options = {}
+    for key, parameter in signature.parameters.items():
+        if key in SUPPLIED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        default = fixed.get(key, parameter.default)
+        default = list(default) if isinstance(default, tuple) else default
+        options[key] = Option(key, annotation_of(default), default)
+    return options
+
+
+def annotation_of(default: Any) -> Any:
+    """A checkable type from a default, since annotations of optimizers are many and loose."""
+    if isinstance(default, bool) or default is None:
+        return bool | None if default is None else bool
+    if isinstance(default, int | float):
+        return Annotated[float, Ge(0)]
+    return list[Annotated[float, Ge(0)]] if isinstance(default, list) else Any
+
+
+def resolved_optimizer(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option that decides the outcome, with its value. UnknownName and OptionError as for a component."""
+    declared = optimizer_options(name)
+    values = check(f"optimizer '{name}'", declared, options)
+    return {key: value for key, value in values.items() if key in options or key not in MECHANICS}
+
+
+Name = Literal["step", "multistep", "cosine", "tanh", "poly", "wsd", "rsqrt", "constant"]
+
+
+def schedule(
+    *,
+    decay_every: Annotated[int, Gt(0), "step: steps after which the rate decays, again and again"] = 200_000,
+    milestones: Annotated[list[Steps], "multistep: the steps at which it decays"] = [],  # noqa: B006 - only read
+    decay_rate: Annotated[float, Gt(0), "step, multistep: factor of each decay; poly: the power"] = 0.5,
+    decay_share: Annotated[float, Gt(0), "wsd, rsqrt: share of the steps that decay, at the end"] = 0.2,
+    min_lr: Annotated[float, Ge(0), "cosine, tanh, poly, wsd, rsqrt: where it ends"] = 0.0,
+    warmup: Annotated[int, Ge(0), "steps of linear warm-up at the beginning"] = 0,
+    warmup_lr: Annotated[float, Ge(0), "learning rate at step 0 of a warm-up"] = 1e-6,
+) -> dict[str, Any]:
+    """What timm's factory calls them: there an epoch, here a step."""
+    return {
+        "decay_milestones": [step + 1 for step in milestones],  # timm decays one early
+        "decay_rate": decay_rate, "min_lr": min_lr, "warmup_epochs": warmup,
+        "warmup_lr": warmup_lr, "decay_epochs": {"step": decay_every, "share": decay_share},
+    }  # fmt: skip
+
+
+def resolved_schedule(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option with its value. UnknownName and OptionError as for a component."""
+    known = Name.__args__  # type: ignore[attr-defined]
+    if name not in known:
+        raise UnknownName(f"no schedule called '{name}'{did_you_mean(name, known)}")
+    return check(f"schedule '{name}'", options_of(schedule), options)

@@ -1,0 +1,136 @@
+"""A sweep's results as tables and curves."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srkit.errors import SrkitError, one_line
+from srkit.evaluate.curves import Curve, draw_curves
+from srkit.evaluate.protocol import DEFAULT
+from srkit.evaluate.report import digits
+from srkit.files import write_atomically
+from srkit.sweep.grid import Cell
+from srkit.sweep.train import Record, read_record
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished cell. curve: (step, PSNR) of each validation, by protocol `y`."""
+
+    cell: Cell
+    record: Record
+    curve: list[tuple[int, float]]
+
+    @property
+    def best(self) -> tuple[int, float]:
+        return max(self.curve, key=lambda point: point[1])
+
+    @property
+    def pace(self) -> float | None:
+        """Steps per second, validations included; None where it was not measured."""
+        return self.record.timed_steps / self.record.timed_seconds if self.record.timed_seconds else None
+
+
+def read_result(cell: Cell) -> Result | None:
+    """What a finished cell reached, from its log; None for one that is not finished."""
+    record = read_record(cell)
+    if not record.finished:
+        return None
+    path = cell.folder / "log.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        curve = [(line["step"], line[f"psnr_{DEFAULT}"]) for line in lines if f"psnr_{DEFAULT}" in line]
+    except (OSError, ValueError, KeyError) as error:
+        raise SrkitError(f"'{path}' cannot be read: {one_line(error)}") from None
+    if not curve:
+        raise SrkitError(f"'{path}' has no validation in it; delete '{cell.folder}' to train that cell anew")
+    return Result(cell, record, curve)
+
+
+def write_report(out: Path, cells: Sequence[Cell]) -> list[Result]:
+    """Write tables and curves of all cells that are finished, and return them.
+
+    Where other parts of the sweep run beside this one, the last to finish leaves them complete.
+    """
+    while True:
+        results = [result for cell in cells if (result := read_result(cell))]
+        if results:
+            texts = {"table.md": to_markdown(results, cells), "table.csv": to_csv(results),
+                     "table.json": to_json(results, cells)}  # fmt: skip
+            for name, text in texts.items():
+                write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+            curves = [Curve(result.cell.words, result.curve) for result in results]
+            where = " and ".join(dict.fromkeys(result.cell.validated_on for result in results))
+            for suffix, picture in draw_curves(curves, f"PSNR on {where} (dB, protocol {DEFAULT})").items():
+                write_atomically(out / f"curves{suffix}", lambda file, data=picture: file.write(data))  # type: ignore[misc]
+        if sum(read_record(cell).finished for cell in cells) == len(results):
+            return results
+
+
+def to_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """(headings, cells): varied values, parameters, PSNR with its protocol and set, steps per second."""
+    sets = list(dict.fromkeys(result.cell.validated_on for result in results))
+    where = f"({DEFAULT}, {sets[0]})" if len(sets) == 1 else f"({DEFAULT})"
+    headings = [*results[0].cell.words, "parameters", f"best PSNR {where}", "at step", f"final PSNR {where}", "steps/s"]
+    rows = []
+    for result in results:
+        step, best = result.best
+        figures = [f"{result.record.parameters:,}", digits("psnr", best), f"{step:,}",
+                   digits("psnr", result.curve[-1][1]), f"{result.pace:.2f}" if result.pace else "-"]  # fmt: skip
+        rows.append([*result.cell.words.values(), *figures])
+    if len(sets) > 1:
+        headings.append("validated on")
+        rows = [[*row, result.cell.validated_on] for row, result in zip(rows, results, strict=True)]
+    return headings, rows
+
+
+def to_markdown(results: Sequence[Result], cells: Sequence[Cell]) -> str:
+    headings, rows = to_table(results)
+    right = len(results[0].cell.words)
+    lines = [headings, ["---" if i < right else "---:" for i in range(len(headings))], *rows]
+    text = "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+    return text + "".join(f"\nNot finished: `{name}`{told}\n" for name, told in unfinished(cells).items())
+
+
+def rows_of(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A flat row for each result, as CSV and JSON give it; a PSNR that is not finite is null."""
+
+    def finite(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    return [
+        {
+            "cell": result.cell.name, **result.cell.values, "parameters": result.record.parameters, "protocol": DEFAULT,
+            "validated_on": result.cell.validated_on, "best_psnr": finite(result.best[1]),
+            "best_step": result.best[0], "final_psnr": finite(result.curve[-1][1]), "steps": result.curve[-1][0],
+            "steps_per_second": result.pace,
+        }
+        for result in results
+    ]  # fmt: skip
+
+
+def to_csv(results: Sequence[Result]) -> str:
+    text = io.StringIO()
+    rows = rows_of(results)
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, **result.cell.words} for row, result in zip(rows, results, strict=True))
+    return text.getvalue()
+
+
+def to_json(results: Sequence[Result], cells: Sequence[Cell]) -> str:
+    about = {"protocol": DEFAULT, "rows": rows_of(results), "unfinished": [*unfinished(cells)]}
+    return json.dumps(about, indent=2, default=str) + "\n"
+
+
+def unfinished(cells: Sequence[Cell]) -> dict[str, str]:
+    """The cells that are not finished by name, each with what is known of why."""
+    records = {cell.name: read_record(cell) for cell in cells}
+    return {
+        name: f" ({record.error})" if record.error else "" for name, record in records.items() if not record.finished
+    }

@@ -1,0 +1,84 @@
+"""Training states: all a resume needs in one file, so that it is there whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from srkit.checkpoint import read_about, read_tensors, save_tensors
+from srkit.errors import CheckpointError, one_line
+
+STATES_KEPT = 2
+
+
+def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Write `state-<step>` and forget all but the newest few. parts: name -> module, loss or optimizer."""
+    tensors: dict[str, Tensor] = {}
+    extras: dict[str, Any] = {}
+    for name, part in parts.items():
+        extras[name] = flatten(part.state_dict(), name, tensors)
+    save_tensors(folder / state_name(step), tensors, {**about, "step": step, "extras": extras})
+    # The state before the first step is no newest-but-one to fall back on: that would be to begin again.
+    for old in [path for path in states(folder)[:-1] if path.name == state_name(0)] + states(folder)[:-STATES_KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Restore the newest state that is whole, in place; what it says of itself, or None where there is none.
+
+    Raises CheckpointError where there are states and none is whole, or one does not fit the run.
+    """
+    torn = None
+    for path in reversed(states(folder)):
+        try:
+            about, tensors = read_about(path), read_tensors(path)
+        except CheckpointError as error:
+            torn = torn or error
+            continue
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(unflatten(about["extras"][name], tensors))
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"'{path}' does not fit the run.toml beside it: {one_line(error)}") from None
+        return about
+    if torn:
+        raise torn
+    return None
+
+
+def state_name(step: int) -> str:
+    return f"state-{step:08d}.safetensors"
+
+
+def states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*.safetensors"))
+
+
+def flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A state dict as JSON, its tensors put into `tensors` and named in their place."""
+    if isinstance(value, Tensor):
+        # Two names for one storage are not for safetensors; a copy costs nothing that matters.
+        tensors[name] = value.detach().clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"map": [[key, flatten(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [flatten(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise CheckpointError(f"'{name}' is a {type(value).__name__}: a state dict may hold tensors, numbers and text only")
+
+
+def unflatten(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `flatten`."""
+    (kind, content), = value.items()  # fmt: skip
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "map":
+        return {key: unflatten(item, tensors) for key, item in content}
+    if kind in ("list", "tuple"):
+        items = [unflatten(item, tensors) for item in content]
+        return items if kind == "list" else tuple(items)
+    return content

@@ -1,0 +1,90 @@
+"""Put weights with a model card on the Hugging Face hub."""
+
+import re
+import sys
+from operator import methodcaller
+from pathlib import Path
+from typing import Any
+
+from srkit.checkpoint import read_about, read_tensors, save_tensors
+from srkit.errors import CheckpointError, FetchError, SrkitError, UsageError, one_line
+from srkit.files import write_atomically
+from srkit.nets import build_net, parameter_count
+from srkit.plugins import Registry
+from srkit.weights.card import model_card
+from srkit.weights.find import checkpoint_in
+from srkit.weights.hub import CARD, LOG_IN, RUN, WEIGHTS, answer, check_name, endpoint
+from srkit.weights.loading import load_tensors, model_of
+
+
+def prepare(registry: Registry, path: Path, folder: Path, repository: str, licence: str = "") -> list[Path]:
+    """Write what a repository holds into `folder`, which is made: the weights, the run, the card.
+
+    path: a checkpoint of srkit's, or a run's folder. Where a path on this machine stands in the run, only its
+    last name goes along. Raises CheckpointError for a file that does not say of which model it is.
+    """
+    check_name(repository)
+    file = checkpoint_in(path)
+    try:
+        about = without_paths({key: value for key, value in read_about(file).items() if key != "format"})
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. Make it srkit's own: srkit weights convert FILE -o OUT.safetensors") from None
+    about["licence"] = licence or about.get("licence") or ""
+    model = model_of(registry, file, about)
+    net, tensors = build_net(model, about["scales"]), read_tensors(file)
+    load_tensors(net, tensors, file)
+    texts = {CARD: model_card(registry, about, model, parameter_count(net), repository)}
+    if about.get("run"):
+        import tomli_w
+
+        texts[RUN] = tomli_w.dumps(about["run"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_tensors(folder / WEIGHTS, tensors, about)
+        for name, text in texts.items():
+            write_atomically(folder / name, methodcaller("write", text.encode()))
+    except OSError as error:
+        raise SrkitError(f"cannot write into '{folder}': {one_line(error)}") from None
+    return [folder / WEIGHTS, *(folder / name for name in texts)]
+
+
+def without_paths(value: Any) -> Any:
+    """Every absolute path in a run or a part of it as its last name: whose machine it was is nobody's business."""
+    if isinstance(value, dict):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and re.match(r"[/~\\]|[A-Za-z]:[/\\]", value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value
+
+
+def check_token() -> None:
+    """Before any work: may something be written to the hub? UsageError says how."""
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise UsageError(f"no token for {endpoint()}: {LOG_IN}; the token must be one that may write")
+
+
+def push(files: list[Path], repository: str, private: bool) -> str:
+    """Upload `files` as one commit; the repository is made where there is none. Its address.
+
+    Raises FetchError where the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    api, url = HfApi(endpoint=endpoint(), library_name="srkit"), f"{endpoint()}/{repository}"
+    try:
+        api.create_repo(repository, private=private or None, exist_ok=True)
+        operations = [CommitOperationAdd(file.name, str(file)) for file in files]
+        api.create_commit(repository, operations, commit_message="Upload by srkit")
+    except HfHubHTTPError as error:
+        raise FetchError(f"{url} cannot be written: {answer(error)}") from None
+    except Exception as error:  # as in `fetched`
+        raise FetchError(f"{url} cannot be written: {one_line(error)}") from None
+    return url
