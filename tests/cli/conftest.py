@@ -10,7 +10,7 @@ SMALL = [
     "--set",
     "model.n_resblocks=1",
     "--set",
-    "model.n_feats=32",
+    "model.n_feats=4",
     "--set",
     "batch=4",
     "--set",

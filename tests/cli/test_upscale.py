@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from srkit import imresize, read_rgb
+from srkit.checkpoint import save_tensors
 from srkit.upscale.wrap import to_pixels, to_tensor
 from srkit.weights.loading import load_model
 
@@ -32,11 +33,15 @@ def test_a_photo_becomes_a_larger_one_beside_it(run_srkit, put, photo, trained, 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.png", "photo_edsr_x2.png"]
 
 
-def test_tiled_equals_untiled_on_an_odd_sized_photo(run_srkit, put, photo, trained):
+def test_tiled_equals_untiled_on_an_odd_sized_photo(run_srkit, put, photo, registry, tmp_path):
     put("photo.png", photo)
     assert photo.shape == (299, 451, 3)
+    torch.manual_seed(0)
+    model = registry.choose("model", "edsr", {"n_resblocks": 1, "n_feats": 32})
+    described = {"name": "srkit:edsr", "version": "0", "options": model.options}
+    save_tensors(tmp_path / "net.safetensors", model.build(2).state_dict(), {"model": described, "scales": [2]})
     for tile, name in ((0, "whole.png"), (64, "tiled.png")):
-        assert run_srkit("upscale", "photo.png", "--model", trained, "--tile", tile, "-o", name)[0] == 0
+        assert run_srkit("upscale", "photo.png", "--model", "net.safetensors", "--tile", tile, "-o", name)[0] == 0
     np.testing.assert_array_equal(read_rgb("whole.png"), read_rgb("tiled.png"))
 
 
