@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from srkit.api import Upscaler, load
     from srkit.files import data_folder
     from srkit.images import image_size, list_images, read_rgb
-    from srkit.run import Run
+    from srkit.run import Part, Run
 
 __version__ = "0.2.0"
 
@@ -65,6 +65,7 @@ __all__ = [
     "NoWeights",
     "OptionError",
     "Pair",
+    "Part",
     "PluginError",
     "Reading",
     "Registry",
@@ -90,6 +91,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Part": "run",
     "Run": "run",
     "Upscaler": "api",
     "data_folder": "files",

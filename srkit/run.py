@@ -5,6 +5,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -79,6 +80,17 @@ class Run:
     augmentation: tuple[Part, ...] = (Part(name="dihedral"),)
     tracker: tuple[Part, ...] = ()  # beside jsonl, which is always on
 
+    def __post_init__(self) -> None:
+        """The checks of a run file hold in Python too; a name or a table becomes the Part it stands for.
+
+        Raises UnknownName and OptionError, which name the key.
+        """
+        scalars = scalar_options()
+        checked = check("the run", scalars, {name: plain(getattr(self, name)) for name in scalars})
+        parts = {key: parts_of(key, getattr(self, key)) for key in OWN_KEYS}
+        for name, value in {**checked, **parts}.items():
+            object.__setattr__(self, name, value)
+
     @property
     def scales(self) -> tuple[int, ...]:
         return tuple(self.scale) if isinstance(self.scale, list) else (self.scale,)
@@ -90,9 +102,7 @@ class Run:
         for key in values:
             if key not in scalars and key not in OWN_KEYS:
                 raise UnknownName(f"a run has no key '{key}'{did_you_mean(key, [*scalars, *OWN_KEYS])}")
-        checked = check("the run", scalars, {k: v for k, v in values.items() if k in scalars})
-        parts = {key: parts_of(key, values[key]) for key in OWN_KEYS if key in values}
-        return cls(**checked, **parts)
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """The run as plain tables, every key present: what `from_dict` reads."""
@@ -145,28 +155,40 @@ def scalar_options() -> dict[str, Option]:
 def parts_of(key: str, value: Any) -> Any:
     """One section of a run file, `"l1"`, a table or an array of either, as Part or a tuple of them."""
     if key in LISTS:
-        return tuple(part_of(key, item) for item in (value if isinstance(value, list) else [value]))
+        return tuple(part_of(key, item) for item in (value if isinstance(value, list | tuple) else [value]))
     return part_of(key, value)
 
 
 def part_of(key: str, value: Any) -> Part:
+    """A name, a table or a Part of the section `key`, its own keys checked. Its options are checked by `resolved`."""
+    name: Any
     if isinstance(value, str):
-        value = {"name": value}
-    if not isinstance(value, Mapping):
+        value = Part(name=value)
+    if isinstance(value, Part):
+        own = {f.name: getattr(value, f.name) for f in fields(Part) if f.name not in ("name", "options")}
+        own = {k: v for k, v in own.items() if v != getattr(Part, k)}
+        name, options = value.name, dict(value.options)
+    elif isinstance(value, Mapping):
+        own = {k: v for k, v in value.items() if k in OWN_KEYS[key]}
+        name, options = value.get("name"), {k: v for k, v in value.items() if k != "name" and k not in own}
+    else:
         raise OptionError(f"{key} = {value!r}: a name or a table with a name is wanted")
     defaults = {item.name: item.default.name for item in fields(Run) if isinstance(item.default, Part)}
-    if "name" not in value and key not in defaults:
+    name = defaults.get(key) if name is None else name
+    if name is None:
         raise OptionError(f"[{key}] has no name")
-    own = {k: v for k, v in value.items() if k in OWN_KEYS[key]}
-    options = {k: v for k, v in value.items() if k != "name" and k not in own}
+    if not isinstance(name, str):
+        raise OptionError(f"{key}.name = {name!r}: a name is wanted")
     if key in ("data", "validation"):
         own.setdefault("split", "train" if key == "data" else "valid")
     hints = get_type_hints(Part, include_extras=True)
     declared = {k: Option(k, hints[k], getattr(Part, k)) for k in OWN_KEYS[key]}
-    name = value.get("name", defaults.get(key))
-    if not isinstance(name, str):
-        raise OptionError(f"{key}.name = {name!r}: a name is wanted")
-    return Part(name=name, options=options, **check(key, declared, own))
+    return Part(name=name, options=options, **check(key, declared, {k: plain(v) for k, v in own.items()}))
+
+
+def plain(value: Any) -> Any:
+    """A path as the text a run file has for it."""
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def read_run_file(path: str | Path) -> dict[str, Any]:

@@ -35,6 +35,26 @@ def test_a_run_file_becomes_a_run(tmp_path):
     assert (run.batch, run.patch, run.lr, run.optimizer.name, run.schedule.name) == (16, 48, 1e-4, "adam", "step")
 
 
+def test_python_is_checked_like_a_file(tmp_path):
+    run = Run(model="edsr", data={"name": "folder", "root": tmp_path}, loss=["l1", Part(name="l2", weight=0.5)])
+    assert run.model == Part(name="edsr")
+    assert run.data == Part(name="folder", root=str(tmp_path), split="train")
+    assert run.loss == (Part(name="l1"), Part(name="l2", weight=0.5))
+    assert Run(data=Part(name="samples")) == Run(), "a split that is not said is that of the section"
+    assert Run(model=run.model, loss=run.loss, data=run.data) == run
+    wrong = {
+        "the run: lr = -1: input should be greater than 0": {"lr": -1},
+        "the run: scale = 'x2'": {"scale": "x2"},
+        "clip_by = 'norms': .*; did you mean 'norm'": {"clip_by": "norms"},
+        "model = 3: a name or a table with a name is wanted": {"model": 3},
+        "loss: weight = 'much'": {"loss": Part(name="l1", weight="much")},
+        "model has no option 'weight'": {"model": Part(name="edsr", weight=2.0)},
+    }
+    for words, values in wrong.items():
+        with pytest.raises((OptionError, UnknownName), match=words):
+            Run(**values)
+
+
 @pytest.mark.parametrize("text", ['loss = "l2"', '[loss]\nname = "l2"', '[[loss]]\nname = "l2"'])
 def test_one_loss_can_be_written_three_ways(tmp_path, text):
     path = tmp_path / "run.toml"
