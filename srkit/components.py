@@ -47,7 +47,14 @@ def lazy(target: str) -> Lazy:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """What all seven kinds share."""
+    """What every component has.
+
+    Attributes:
+        name: letters, digits and `. _ + -`; what a user writes, as in `--model NAME`.
+        build: makes it; a function, a class, or `lazy("package.module:attribute")`.
+        summary: one line for the lists of components.
+        licence: of the code or, for a dataset, of the pictures: an SPDX name, such as `MIT`.
+    """
 
     name: str
     build: Callable[..., Any]
@@ -66,12 +73,15 @@ class Weights:
     """A trained weight file of a model, as data: srkit's own, or in one of the model's `layouts`.
 
     Attributes:
+        scale: of the network that the file holds.
         resource: `package:path/in/package`, a file shipped in a plugin's wheel. Either this or `url`.
         url: http or https; downloaded into the cache when it is first used, and compared with `sha256`.
         preset: of which preset; empty: of any, the user's options included.
         tag: what tells two files of one preset and scale apart, for the reader.
         sha256: as hexadecimal; must be given with `url`.
         claims: published scores, `{"set5 y psnr": 37.99}`, shown by `srkit plugins NAME`.
+        licence: of the weights: an SPDX name.
+        trained_on: the training data, for the reader: `DIV2K`.
     """
 
     scale: int
@@ -140,8 +150,11 @@ class Model(Component):
     """`build(scale, *, ...)` gives a `torch.nn.Module`: RGB `B,3,H,W` float in [0, 1] to `B,3,scale*H,scale*W`.
 
     Attributes:
+        scales: the factors it can be built for.
         multi_scale: `build(scales, *, ...)` instead, and the module is called `net(lr, scale)`.
         presets: named sets of options, usable wherever a model's name is.
+        weights: trained weight files that ship with it or have an address.
+        paper: where it is published, for the reader.
         size_multiple: height and width of the input must be multiples of this; srkit pads and crops.
         receptive_field: how many input pixels to each side of a pixel can change its output, as a
             number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
@@ -248,6 +261,8 @@ class Metric(Component):
     rounded, converted and cropped them. Without `needs_reference`, `hr` may be None.
 
     Attributes:
+        higher_is_better: False where the lowest value is the best.
+        needs_reference: False for a metric that looks at the SR picture alone.
         range: the lowest and the highest value it can give; `srkit plugins check` compares.
     """
 
@@ -263,7 +278,7 @@ class Augmentation(Component):
     Randomness comes from torch's global generator, which the trainer seeds before every step.
 
     Attributes:
-        per_rank: dear work that is not repeated on every rank of a distributed training: each rank then
+        per_rank: expensive work that is not repeated on every GPU of a distributed training: each rank then
             draws for its own part of the batch only.
     """
 
@@ -282,10 +297,13 @@ class Tracker(Component):
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture of a dataset: `lr` and `hr` are `H,W,3` uint8 RGB arrays.
+    """One picture of a dataset, small and large.
 
-    `lr` may be None: then it is made from `hr`, cropped at the bottom and right to a multiple of
-    the scale, by `imresize`.
+    Attributes:
+        name: of the picture, in messages and tables.
+        lr: `H,W,3` uint8 RGB. None: it is made from `hr`, cropped at the bottom and right to a multiple of the
+            scale, by `imresize`.
+        hr: `scale*H,scale*W,3` uint8 RGB.
     """
 
     name: str
@@ -302,7 +320,12 @@ class PairSequence(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Aligned patches on the training device: `lr` B,3,h,w and `hr` B,3,s*h,s*w, float in [0, 1]."""
+    """Aligned patches on the training device, RGB.
+
+    Attributes:
+        lr: `B,3,h,w` float in [0, 1].
+        hr: `B,3,scale*h,scale*w` float in [0, 1].
+    """
 
     lr: "torch.Tensor"
     hr: "torch.Tensor"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from srkit import Registry, hookspecs
 from srkit.components import KINDS
+from srkit.run import OWN_KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -69,6 +70,25 @@ def test_the_table_of_run_keys_is_what_the_run_declares():
         sys.path.remove(str(DOCS))
     assert PAGE.read_text() == page()
     assert "| `batch` | int > 0 | `16` |" in page()
+
+
+def test_the_tables_of_fields_are_what_the_records_declare():
+    """After a change: python docs/generate_records.py"""
+    sys.path.insert(0, str(DOCS))
+    try:
+        from generate_records import PAGE, page, records
+    finally:
+        sys.path.remove(str(DOCS))
+    assert PAGE.read_text() == page()
+    assert {record for record, _ in KINDS.values()} < set(records())
+    assert '| `tag` | `str` | `""` |' in page()
+
+
+def test_the_page_on_options_names_every_reserved_word():
+    rows = re.findall(r"^\| `\[+(\w+)\]+` \| (.*?) \|", (DOCS / "options.md").read_text(), flags=re.M)
+    assert {section: set(re.findall(r"`(\w+)`", words)) for section, words in rows} == {
+        section: {"name", *words} for section, words in OWN_KEYS.items()
+    }
 
 
 def test_the_tutorial_runs(stranger_python, tmp_path, photo):
