@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 AT_ONCE = 2**22  # values of a uint8 batch that are computed together, in float64
+WITHOUT_FLOAT64 = ("mps",)  # devices on which uint8 cannot be resized exactly
 
 __all__ = ["imresize", "imresize_torch"]
 
@@ -104,11 +105,13 @@ def imresize_torch(
 ) -> "torch.Tensor":
     """`imresize` of a batch `B,C,H,W` on its own device.
 
-    uint8 is computed in float64 and equals `imresize` to the last bit; floating point keeps its type
-    and carries gradients.
+    uint8 is computed in float64, on the CPU where the device has none, and equals `imresize` to the last
+    bit; floating point keeps its type and carries gradients.
     """
     import torch
 
+    if batch.dtype == torch.uint8 and batch.device.type in WITHOUT_FLOAT64:
+        return imresize_torch(batch.cpu(), scale, size=size, method=method).to(batch.device)
     if batch.dtype == torch.uint8 and batch.numel() > AT_ONCE and len(planes := batch.flatten(0, -3)) > 1:
         # float64 takes eight times the memory of the pixels: one plane at a time
         done = [imresize_torch(plane[None], scale, size=size, method=method) for plane in planes]
@@ -118,7 +121,7 @@ def imresize_torch(
     for axis, length, out, step in plan(batch.shape[-2], batch.shape[-1], scale, size):
         weights, indices = contributions(length, out, step, method)
         shape = (out, 1) if axis == 0 else (out,)
-        w = torch.from_numpy(weights).to(result)
+        w = torch.from_numpy(weights).to(result.dtype).to(result.device)
         i = torch.from_numpy(indices).to(result.device)
         total = torch.zeros((), dtype=result.dtype, device=result.device)
         for tap in range(weights.shape[1]):

@@ -1,6 +1,5 @@
 """The model card: what a checkpoint says of itself, as the README.md of a repository."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,29 +42,34 @@ NO_RUN = "These weights were not trained by srkit, or do not say how.\n"
 
 
 def front_matter(about: Mapping[str, Any], model: Choice, repository: str) -> str:
-    """YAML; a string in JSON's quotes is one in YAML too."""
+    """The YAML block the hub reads, by huggingface_hub's own writer."""
+    from huggingface_hub import EvalResult, ModelCardData
+
     licence = about.get("licence") or ""
-    lines = []
-    if licence:
-        known = licence.lower() in HUB_LICENCES
-        lines += (
-            [f"license: {licence.lower()}"] if known else ["license: other", f"license_name: {json.dumps(licence)}"]
+    known = licence.lower() in HUB_LICENCES
+    results = [
+        EvalResult(
+            task_type="image-to-image",
+            task_name="Super-resolution",
+            dataset_type=name,
+            dataset_name=name,
+            metric_type=metric,
+            metric_name=f"{metric.upper()} ({protocol})",
+            metric_value=float(digits(metric, value)),
         )
-    tags = ["super-resolution", model.component.name, *(f"x{scale}" for scale in about["scales"])]
-    lines += ["library_name: srkit", "pipeline_tag: image-to-image", "tags:", *(f"- {tag}" for tag in tags)]
-    results = score_rows(about.get("scores") or {})
-    if results:
-        lines += ["model-index:", f"- name: {json.dumps(repository.rpartition('/')[2])}", "  results:"]
-        lines += ["  - task:", "      type: image-to-image", "      name: Super-resolution", "    dataset:"]
-        lines += [
-            f"      type: {json.dumps(results[0][0])}",
-            f"      name: {json.dumps(results[0][0])}",
-            "    metrics:",
-        ]
-        for _, metric, value, protocol in results:
-            lines += [f"    - type: {metric}", f"      name: {json.dumps(f'{metric.upper()} ({protocol})')}"]
-            lines += [f"      value: {digits(metric, value)}"]
-    return "---\n" + "\n".join(lines) + "\n---\n"
+        for name, metric, value, protocol in score_rows(about.get("scores") or {})
+    ]
+    data = ModelCardData(
+        license=(licence.lower() if known else "other") if licence else None,
+        license_name=licence if licence and not known else None,
+        library_name="srkit",
+        pipeline_tag="image-to-image",
+        tags=["super-resolution", model.component.name, *(f"x{scale}" for scale in about["scales"])],
+        model_name=repository.rpartition("/")[2],
+        eval_results=results or None,
+        ignore_metadata_errors=False,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
 def two_columns(rows: Mapping[str, Any]) -> str:

@@ -164,7 +164,7 @@ def test_the_card_keeps_paths_to_itself_and_names_the_data_and_its_licence(run_s
     assert b"private" not in everything
     card = (folder / "README.md").read_text()
     assert front_matter(card)["license"] == "other"
-    assert front_matter(card)["license_name"] == '"All rights | mine"'
+    assert front_matter(card)["license_name"] == "All rights | mine"
     assert "model-index" not in card
     assert "These weights carry no score" in card
     assert "| data | div2k (root=DIV2K, split=train); academic research only" in card
