@@ -1,21 +1,23 @@
-"""What commands print: tables, notices, progress. Results go to stdout, everything else to stderr."""
+"""What commands print: tables and notices. Results go to stdout, everything else to stderr."""
 
-import re
-import signal
 import sys
-import time
-from collections.abc import Callable, Container, Sequence
-from contextlib import ExitStack, suppress
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Container, Sequence
 
-from srkit.cli import display
-from srkit.errors import UsageError
 from srkit.plugins import Registry, load_plugins
+from srkit.progress import Meter, Progress, Stop, TrainingDisplay, say, seconds_of, span, tell
 
-PLAIN_SECONDS = 5.0  # between progress lines where there is no terminal
-QUIET_SECONDS = 2.0  # shorter work than this needs no progress
-MB = 1_000_000
+__all__ = [
+    "Meter",
+    "Progress",
+    "Stop",
+    "TrainingDisplay",
+    "load",
+    "say",
+    "seconds_of",
+    "span",
+    "table",
+    "tell",
+]
 
 
 def load() -> Registry:
@@ -24,16 +26,6 @@ def load() -> Registry:
     for notice in registry.notices:
         say(notice)
     return registry
-
-
-def say(text: str) -> None:
-    tell(f"srkit: {text}")
-
-
-def tell(line: str) -> None:
-    """A line on stderr; nobody listening any more is no reason to stop working."""
-    with suppress(BrokenPipeError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def table(
@@ -57,213 +49,3 @@ def table(
     with console.capture() as capture:
         console.print(made)
     print("\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip()))
-
-
-def seconds_of(text: str | None) -> float | None:
-    """`10m`, `90s`, `1h30m` or plain seconds, as seconds. UsageError for anything else."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
-    total = sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    if not total:
-        raise UsageError(f"'{text}' is no length of time; write 90s, 10m or 1h30m")
-    return total
-
-
-def span(seconds: float) -> str:
-    """Seconds as a person says them: `45s`, `9m 30s`, `3h 20m`, `4d 2h`."""
-    seconds = int(seconds + 0.5)
-    for big, small, divisor, unit in (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1)):
-        if seconds >= divisor:
-            return f"{seconds // divisor}{big} {seconds % divisor // unit}{small}"
-    return f"{seconds}s"
-
-
-class Progress:
-    """A bar on a terminal, a plain line every few seconds elsewhere; always with the time left.
-
-    with Progress("upscaling", 12) as progress: progress.at(3, "tile 3")
-    """
-
-    def __init__(self, what: str, total: int, seconds: float | None = None):
-        self.what, self.total, self.limit = what, total, seconds
-        self.begun = self.shown = time.monotonic()
-        self.first = self.done = 0
-        self.bar: Any = None
-
-    def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
-
-            console = Console(stderr=True)
-            bar = [BarColumn(20)] if console.width >= 120 else []  # the words matter more
-            columns = (TextColumn("{task.description}"), *bar, TextColumn("{task.fields[text]}"))
-            self.bar = Bar(*columns, console=console, transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task(self.what, total=self.total, text="")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar:
-            self.bar.stop()
-
-    def say(self, text: str) -> None:
-        """A notice above the bar."""
-        if self.bar:
-            self.bar.console.print(f"srkit: {text}", markup=False, highlight=False, soft_wrap=True)
-        else:
-            say(text)
-
-    def begin_at(self, done: int) -> None:
-        """Work before this was done another time and says nothing of the pace."""
-        self.first, self.begun = done, time.monotonic()
-
-    def pace(self, done: int) -> float:
-        """Units per second so far."""
-        return (done - self.first) / max(time.monotonic() - self.begun, 1e-9)
-
-    def left(self, done: int) -> str:
-        pace = self.pace(done)
-        if not pace:
-            return ""
-        left = (self.total - done) / pace
-        if self.limit is not None:
-            left = min(left, self.limit - (time.monotonic() - self.begun))
-        return f"{span(max(left, 0))} left"
-
-    def one_more(self, text: str = "") -> None:
-        """`at`, counting by itself."""
-        self.done += 1
-        self.at(self.done, text)
-
-    def at(self, done: int, text: str = "") -> None:
-        parts = [f"{done:,}/{self.total:,}", text, self.left(done)]
-        line = "  ".join(part for part in parts if part)
-        if self.bar:
-            self.bar.update(self.task, completed=done, total=self.total, text=line)
-            return
-        now = time.monotonic()
-        if now - self.begun >= QUIET_SECONDS and now - self.shown >= PLAIN_SECONDS:
-            self.shown = now
-            tell(f"{self.what}  {line}")
-
-
-class Meter:
-    """Progress in megabytes of one thing after another.
-
-    with Meter() as meter: fetch(url, path, progress=meter("fetching x.zip"))
-
-    name: of the file, where `what` does not say it. size: in bytes, where the server does not.
-    """
-
-    def __init__(self, name: str = "", size: int = 0):
-        self.name, self.size = name, size
-        self.what = ""
-        self.bar: Progress | None = None
-        self.shown = ExitStack()
-
-    def __enter__(self) -> "Meter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shown.close()
-
-    def __call__(self, what: str) -> Callable[[int, int | None], None]:
-        self.shown.close()
-        self.what, self.bar = f"{what} {self.name}".strip(), None
-        return self.at
-
-    def at(self, done: int, total: int | None) -> None:
-        whole = max(total or self.size, done) // MB
-        if self.bar is None:
-            self.bar = self.shown.enter_context(Progress(self.what, whole))
-            self.bar.begin_at(done // MB)
-        self.bar.total = whole
-        self.bar.at(done // MB, "MB")
-
-
-class Stop:
-    """From `listen` on, the first Ctrl-C (or SIGTERM) asks training to save and stop; a second interrupts at once."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.before: dict[int, Any] = {}
-
-    def asked(self) -> bool:
-        return self.count > 0
-
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count > 1:
-            raise KeyboardInterrupt
-        display.say("stopping after this step; once more to stop at once")
-
-    def listen(self) -> None:
-        self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def leave(self) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
-class TrainingDisplay:
-    """A session's words and progress, on stderr; Ctrl-C is listened to while it trains. quiet: it listens only."""
-
-    def __init__(self, steps: int, seconds: float | None, stop: Stop, quiet: bool = False):
-        self.steps, self.seconds, self.stop, self.quiet = steps, seconds, stop, quiet
-        self.bar: display.Progress | None = None
-        self.what = ""
-
-    def __enter__(self) -> "TrainingDisplay":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.leave()
-        self.end_bar()
-
-    def end_bar(self) -> None:
-        if self.bar:
-            self.bar.__exit__(None, None, None)
-        self.bar, self.what = None, ""
-
-    def switch(self, what: str, total: int, seconds: float | None = None) -> display.Progress:
-        if self.what != what or self.bar is None:
-            self.end_bar()
-            self.bar = display.Progress(what, total, seconds).__enter__()
-            self.what = what
-        return self.bar
-
-    def say(self, text: str) -> None:
-        if self.quiet:
-            return
-        if self.bar and self.what == "training":  # its pace and its end are of the whole training
-            self.bar.say(text)
-            return
-        self.end_bar()
-        display.say(text)
-
-    def packing(self, what: str, done: int, total: int) -> None:
-        if self.quiet:
-            return
-        self.switch(what, total).at(done)
-        if done == total:
-            self.end_bar()
-
-    def training(self, step: int) -> None:
-        self.stop.listen()
-        if self.quiet:
-            return
-        self.switch("training", self.steps, self.seconds).begin_at(step)
-
-    def progress(self, step: int, loss: float, psnr: float | None) -> None:
-        if self.quiet:
-            return
-        bar = self.switch("training", self.steps, self.seconds)
-        text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
-        if psnr is not None:
-            text.append(f"PSNR {psnr:.2f} dB")
-        bar.at(step, "  ".join(text))
