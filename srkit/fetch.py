@@ -125,8 +125,12 @@ class Partial:
 
     def begin(self, response: Any, total: int | None) -> None:
         """Remember the version that is being received."""
-        self.about = {"url": self.url, "etag": response.headers.get("ETag"), "total": total,
-                      "modified": response.headers.get("Last-Modified")}  # fmt: skip
+        self.about = {
+            "url": self.url,
+            "etag": response.headers.get("ETag"),
+            "total": total,
+            "modified": response.headers.get("Last-Modified"),
+        }
         with writing(self.sidecar):
             write_atomically(self.sidecar, lambda file: file.write(json.dumps(self.about).encode()))
 

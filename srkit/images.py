@@ -137,8 +137,10 @@ def list_images(folder: str | Path) -> list[Path]:
 def check_output(path: Path) -> None:
     """Before any work is done: can a picture be written there? UsageError says why not."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"cannot write '{path}': the suffix '{path.suffix}' is no picture format"
-                         f"{did_you_mean(path.suffix, SUFFIXES)}")  # fmt: skip
+        raise UsageError(
+            f"cannot write '{path}': the suffix '{path.suffix}' is no picture format"
+            f"{did_you_mean(path.suffix, SUFFIXES)}"
+        )
     if not path.absolute().parent.is_dir():
         raise missing_path(path.parent, "folder")
 

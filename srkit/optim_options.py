@@ -72,9 +72,12 @@ def schedule(
     """What timm's factory calls them: there an epoch, here a step."""
     return {
         "decay_milestones": [step + 1 for step in milestones],  # timm decays one early
-        "decay_rate": decay_rate, "min_lr": min_lr, "warmup_epochs": warmup,
-        "warmup_lr": warmup_lr, "decay_epochs": {"step": decay_every, "share": decay_share},
-    }  # fmt: skip
+        "decay_rate": decay_rate,
+        "min_lr": min_lr,
+        "warmup_epochs": warmup,
+        "warmup_lr": warmup_lr,
+        "decay_epochs": {"step": decay_every, "share": decay_share},
+    }
 
 
 def resolved_schedule(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,8 +110,12 @@ def lr_names(stem: str, track: str, scale: int, sub: str = "") -> list[str]:
     """The LR folders of a track, as people name them: the official ones first."""
     if TRACKS[track][1]:
         return [f"{stem}{track}{sub}", f"{stem}{track}/X{scale}{sub}"]
-    usual = [f"{stem}{track}/X{scale}{sub}", f"{stem}{track}_X{scale}{sub}", f"{stem}{track}X{scale}{sub}",
-             f"{stem}{track}/x{scale}{sub}"]  # fmt: skip
+    usual = [
+        f"{stem}{track}/X{scale}{sub}",
+        f"{stem}{track}_X{scale}{sub}",
+        f"{stem}{track}X{scale}{sub}",
+        f"{stem}{track}/x{scale}{sub}",
+    ]
     return [f"{stem}x8{sub}", *usual] if (track, scale) == ("bicubic", 8) else usual
 
 

@@ -106,14 +106,22 @@ def write_basicsr(
     wanted = own if img_range is None else float(img_range)
     if wanted != own:
         for name, factor in (
-            ("conv_first.weight", own / wanted), ("conv_last.weight", wanted / own), ("conv_last.bias", wanted / own)
-        ):  # fmt: skip
+            ("conv_first.weight", own / wanted),
+            ("conv_last.weight", wanted / own),
+            ("conv_last.bias", wanted / own),
+        ):
             written[name] = (written[name].double() * factor).to(written[name].dtype)  # rounded once
     settings = {
-        "type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": options["n_feats"],
-        "num_block": options["n_resblocks"], "upscale": scales[0], "res_scale": options["res_scale"],
-        "img_range": wanted, "rgb_mean": list(mean),
-    }  # fmt: skip
+        "type": "EDSR",
+        "num_in_ch": 3,
+        "num_out_ch": 3,
+        "num_feat": options["n_feats"],
+        "num_block": options["n_resblocks"],
+        "upscale": scales[0],
+        "res_scale": options["res_scale"],
+        "img_range": wanted,
+        "rgb_mean": list(mean),
+    }
     return written, settings
 
 
@@ -183,9 +191,11 @@ def mean_shifts(img_range: float, mean: Sequence[float]) -> dict[str, Tensor]:
     """The two 1x1 convolutions that turn pixels in 0..255 into `(x - mean) * img_range`, x in [0, 1], and back."""
     eye, offset = torch.eye(3).view(3, 3, 1, 1), torch.tensor(mean)
     return {
-        "sub_mean.weight": eye * (img_range / PIXEL_RANGE), "sub_mean.bias": -img_range * offset,
-        "add_mean.weight": eye * (PIXEL_RANGE / img_range), "add_mean.bias": PIXEL_RANGE * offset,
-    }  # fmt: skip
+        "sub_mean.weight": eye * (img_range / PIXEL_RANGE),
+        "sub_mean.bias": -img_range * offset,
+        "add_mean.weight": eye * (PIXEL_RANGE / img_range),
+        "add_mean.bias": PIXEL_RANGE * offset,
+    }
 
 
 def range_and_mean(tensors: Tensors) -> tuple[float, tuple[float, ...]]:

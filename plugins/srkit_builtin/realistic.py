@@ -29,6 +29,7 @@ Six = tuple[float, float, float, float, float, float]
 Three = tuple[float, float, float]
 Probability = Annotated[float, Ge(0), Le(1)]
 
+KERNEL_WEIGHTS: Six = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 RESIZES = ("area", "bilinear", "bicubic")
 MOST = 512  # a count of photons never reaches it: the mean is at most 256
 
@@ -97,7 +98,7 @@ class Realistic(nn.Module):
         ] = 0.0,
         kernel_prob: Annotated[
             Six, "weights of Gaussian, generalised Gaussian and plateau kernels, each isotropic, then anisotropic"
-        ] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03),
+        ] = KERNEL_WEIGHTS,
         sinc_prob: Annotated[Probability, "probability of a sinc kernel instead"] = 0.1,
         blur_sigma: Annotated[Range, "deviation of the kernels in pixels"] = (0.2, 3.0),
         betag_range: Annotated[Range, "exponent of the generalised Gaussian kernels"] = (0.5, 4.0),
@@ -110,9 +111,7 @@ class Realistic(nn.Module):
         gray_noise_prob: Annotated[Probability, "probability that noise is gray"] = 0.4,
         jpeg_range: Annotated[Range, "quality of JPEG"] = (30.0, 95.0),
         second_blur_prob: Annotated[Probability, "probability of the second blur"] = 0.8,
-        kernel_prob2: Annotated[Six, "as kernel_prob, of the second degradation"] = (
-            0.45, 0.25, 0.12, 0.03, 0.12, 0.03,
-        ),
+        kernel_prob2: Annotated[Six, "as kernel_prob, of the second degradation"] = KERNEL_WEIGHTS,
         sinc_prob2: Annotated[Probability, "as sinc_prob"] = 0.1,
         blur_sigma2: Annotated[Range, "as blur_sigma"] = (0.2, 1.5),
         betag_range2: Annotated[Range, "as betag_range"] = (0.5, 4.0),
@@ -125,16 +124,36 @@ class Realistic(nn.Module):
         gray_noise_prob2: Annotated[Probability, "as gray_noise_prob"] = 0.4,
         jpeg_range2: Annotated[Range, "as jpeg_range"] = (30.0, 95.0),
         final_sinc_prob: Annotated[Probability, "probability of the last sinc filter"] = 0.8,
-    ):  # fmt: skip
+    ):
         super().__init__()
         first = Order(
-            kernel_prob, sinc_prob, blur_sigma, betag_range, betap_range, resize_prob, resize_range,
-            gaussian_noise_prob, noise_range, poisson_scale_range, gray_noise_prob, jpeg_range,
-        )  # fmt: skip
+            kernel_prob=kernel_prob,
+            sinc_prob=sinc_prob,
+            blur_sigma=blur_sigma,
+            betag_range=betag_range,
+            betap_range=betap_range,
+            resize_prob=resize_prob,
+            resize_range=resize_range,
+            gaussian_noise_prob=gaussian_noise_prob,
+            noise_range=noise_range,
+            poisson_scale_range=poisson_scale_range,
+            gray_noise_prob=gray_noise_prob,
+            jpeg_range=jpeg_range,
+        )
         second = Order(
-            kernel_prob2, sinc_prob2, blur_sigma2, betag_range2, betap_range2, resize_prob2, resize_range2,
-            gaussian_noise_prob2, noise_range2, poisson_scale_range2, gray_noise_prob2, jpeg_range2,
-        )  # fmt: skip
+            kernel_prob=kernel_prob2,
+            sinc_prob=sinc_prob2,
+            blur_sigma=blur_sigma2,
+            betag_range=betag_range2,
+            betap_range=betap_range2,
+            resize_prob=resize_prob2,
+            resize_range=resize_range2,
+            gaussian_noise_prob=gaussian_noise_prob2,
+            noise_range=noise_range2,
+            poisson_scale_range=poisson_scale_range2,
+            gray_noise_prob=gray_noise_prob2,
+            jpeg_range=jpeg_range2,
+        )
         check(first, "")
         check(second, "2")
         self.first, self.second = first.eased(strength), second.eased(strength)

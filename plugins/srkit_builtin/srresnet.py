@@ -28,7 +28,7 @@ class SRResNet(nn.Module):
     ):
         super().__init__()
         self.head = nn.Sequential(nn.Conv2d(3, n_feats, 9, padding=4), nn.PReLU())
-        self.body = nn.Sequential(*(ResBlock(n_feats) for _ in range(n_resblocks)), *normalised(n_feats))
+        self.body = nn.Sequential(*(NormalisedBlock(n_feats) for _ in range(n_resblocks)), *normalised(n_feats))
         steps = (m for s in factors(scale) for m in upsampled(n_feats, s))
         self.tail = nn.Sequential(*steps, nn.Conv2d(n_feats, 3, 9, padding=4))
 
@@ -38,7 +38,7 @@ class SRResNet(nn.Module):
         return (sr + 1) / 2
 
 
-class ResBlock(nn.Module):
+class NormalisedBlock(nn.Module):
     """conv, batch normalisation, PReLU, conv, batch normalisation, added to the input."""
 
     def __init__(self, n_feats: int):

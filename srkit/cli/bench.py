@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers
+from srkit.cli.choose import chosen_wrappers, found_sets, scale_of, set_named, words
 from srkit.errors import NoWeights, SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Registry, names
 
 if TYPE_CHECKING:
     from srkit.nets import Loaded
-from srkit.cli.choose import found_sets, scale_of, set_named, words
 
 DEFAULT_SCALES = (2, 3, 4)
 
@@ -81,7 +80,17 @@ def bench(
     rows: list[Row] = []
     with display.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
         for scale, loaded, name, pairs in jobs:
-            rows += score_set(loaded, name, pairs, scale, built, chosen_protocol, place, wrappers, progress.one_more)
+            rows += score_set(
+                loaded,
+                name,
+                pairs,
+                scale,
+                built,
+                chosen_protocol,
+                device=place,
+                wrappers=wrappers,
+                done=progress.one_more,
+            )
     if not rows:
         raise SrkitError("nothing was scored: no model with weights fits the scales and sets asked for")
     if as_json or as_csv:

@@ -1,5 +1,6 @@
-"""What commands let a user choose from: sets, scales, wrappers, data."""
+"""What commands let a user choose from: sets, scales, wrappers, data; the options several commands share."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,17 @@ FALLBACK_SET = "samples"
 
 
 def words(values: list[str] | None) -> list[str]:
-    """Repeated and comma-separated words as one list."""
-    return [word.strip() for value in values or () for word in value.split(",") if word.strip()]
+    """A list as every command takes it: repeated, separated by commas, or both.
+
+    A value that is the path of a file or folder stays whole: a sweep names its folders `loss=l1,lr=1e-3`.
+    """
+    parts = [part for value in values or () for part in ([value] if is_there(value) else value.split(","))]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def is_there(word: str) -> bool:
+    """Is there a file or folder of this name?"""
+    return bool(word.strip()) and os.path.exists(os.path.expanduser(word))
 
 
 def scale_of(word: str) -> int:
@@ -38,7 +48,7 @@ def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice,
     found: list[tuple[str, Choice, Path | None]] = [
         (entry.component.name, registry.choose("dataset", entry.component.name), root)
         for entry in registry.of("dataset")
-        if getattr(entry.component, "benchmark", False) and is_there(registry, entry, root)
+        if getattr(entry.component, "benchmark", False) and is_installed(registry, entry, root)
     ]
     if not found:
         display.say(
@@ -48,7 +58,8 @@ def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice,
     return found
 
 
-def is_there(registry: Registry, entry: Entry, root: Path | None) -> bool:
+def is_installed(registry: Registry, entry: Entry, root: Path | None) -> bool:
+    """Are the pictures of a dataset on this machine?"""
     try:
         registry.choose("dataset", entry.component.name).build(root, "test", 2)
     except UnknownName:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers, set_named
+from srkit.cli.choose import chosen_wrappers, set_named, words
 from srkit.errors import ImageError, UsageError, missing_path, one_line
 from srkit.plugins import Registry
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from srkit.components import PairSequence
+    from srkit.evaluate.gallery import Chooser, Gallery, Windows
     from srkit.nets import Loaded
+    from srkit.upscale.wrap import Upscale
 
 BASELINE = "bicubic"
 SHEET, PAGE = "gallery.png", "gallery.html"
@@ -57,62 +59,94 @@ def gallery(
     registry = display.load()
 
     from srkit.data.pairs import open_dataset
-    from srkit.evaluate.gallery import disagreeing, drawn, make_gallery, page_of, png, roomy, sheet_of, zoom_of
+    from srkit.evaluate.gallery import Windows, make_gallery, zoom_of
     from srkit.evaluate.protocol import DEFAULT, protocol_named
     from srkit.evaluate.report import to_table
     from srkit.evaluate.sheet import LARGEST
-    from srkit.files import write_atomically
     from srkit.nets import pick_device
-    from srkit.upscale.wrap import make_upscaler, mark
-    from srkit.weights.loading import load_model
 
     place = pick_device(device)
     set_name, dataset, folder = set_named(registry, data, root)
-    chosen = load_models(registry, models, scale, place)
-    scale = next(iter(chosen.values())).scale
-    chosen = {name: loaded for name, loaded in chosen.items() if name != BASELINE}
-    window = crop // scale * scale
-    if not window:
+    columns = make_columns(registry, words(models), scale, place, self_ensemble)
+    scale = columns[BASELINE][0].scale
+    side = crop // scale * scale
+    if not side:
         raise UsageError(f"--crop {crop} is less than one pixel at x{scale}")
-    if count * (len(chosen) + 3) * (window * zoom_of(window)) ** 2 > LARGEST:
-        raise UsageError(f"{count} crops of {window} pixels make too large a sheet; lower --random or --crop")
-    wrappers = chosen_wrappers(registry, self_ensemble, None)
-    baseline = load_model(registry, BASELINE, scale, place)
-    columns = {BASELINE: (baseline, make_upscaler(baseline.net, baseline.model, scale))}
-    for name, loaded in chosen.items():
-        columns[name + mark(wrappers)] = loaded, make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers)
+    if count * (len(columns) + 2) * (side * zoom_of(side)) ** 2 > LARGEST:
+        raise UsageError(f"{count} crops of {side} pixels make too large a sheet; lower --random or --crop")
     pairs = open_dataset(dataset, folder, "test", scale)
     protocol = protocol_named(DEFAULT)
-    border = protocol.border(scale)
-    compared = [name for name in columns if name != BASELINE or len(columns) == 2]
-    if where == "disagree" and len(compared) < 2:
-        raise UsageError(f"--where disagree compares models; name one beside {BASELINE}")
-
-    sizes = measured(pairs, scale)
-    usable = roomy(sizes, window, border, scale)
-    if len(usable) < len(pairs):
-        display.say(f"{len(pairs) - len(usable)} pictures are smaller than a crop: they are in the table alone")
-    if where == "random":
-        choose = drawn(sizes, count, seed, window, border, scale)
-        how = f"Pictures and places are drawn by seed {seed}, whatever the models."
-    else:
-        choose = disagreeing(compared, window, border, scale)
-        how = f"Where {', '.join(compared)} differ most in 8-bit levels of R, G and B; two crops of a picture at most."
-    metrics = {name: registry.choose("metric", name).build() for name in ("psnr", "ssim")}
+    windows = Windows(side, scale, protocol.border(scale))
+    choose, how = chooser(where, list(columns), pairs, windows, count, seed)
     check_folder(out)
     with display.Progress("upscaling", len(pairs) * len(columns)) as progress:
         made = make_gallery(
-            columns, set_name, pairs, scale, window, choose, count, how, metrics, protocol, place, progress.one_more
+            columns,
+            set_name,
+            pairs,
+            windows,
+            choose,
+            count=count,
+            how=how,
+            metrics={name: registry.choose("metric", name).build() for name in ("psnr", "ssim")},
+            protocol=protocol,
+            device=place,
+            done=progress.one_more,
         )
-    sheet, page = png(sheet_of(made)), page_of(made).encode()
+    write(made, out)
+    headings, cells = to_table(made.rows)
+    display.table(headings, cells, right=range(3, len(headings)))
+    print(f"{made.title}: {out / SHEET}, {out / PAGE}")
+
+
+def make_columns(
+    registry: Registry, words: list[str], scale: int | None, device: "torch.device", self_ensemble: bool
+) -> "dict[str, tuple[Loaded, Upscale]]":
+    """The baseline and the models, each with its upscaler, by the name of their column; all of one scale."""
+    from srkit.upscale.wrap import make_upscaler, mark
+    from srkit.weights.loading import load_model
+
+    chosen = load_models(registry, words, scale, device)
+    scale = next(iter(chosen.values())).scale
+    wrappers = chosen_wrappers(registry, self_ensemble, None)
+    baseline = load_model(registry, BASELINE, scale, device)
+    columns = {BASELINE: (baseline, make_upscaler(baseline.net, baseline.model, scale))}
+    for name, loaded in chosen.items():
+        if name != BASELINE:
+            columns[name + mark(wrappers)] = loaded, make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers)
+    return columns
+
+
+def chooser(
+    where: str, names: list[str], pairs: "PairSequence", windows: "Windows", count: int, seed: int
+) -> "tuple[Chooser, str]":
+    """What chooses the crops, as `--where` says, and the same in words. names: of the columns."""
+    from srkit.evaluate.gallery import disagreeing, drawn
+
+    compared = [name for name in names if name != BASELINE or len(names) == 2]
+    if where == "disagree" and len(compared) < 2:
+        raise UsageError(f"--where disagree compares models; name one beside {BASELINE}")
+    sizes = measured(pairs, windows.scale)
+    if small := len(pairs) - len(windows.fitting(sizes)):
+        display.say(f"{small} pictures are smaller than a crop: they are in the table alone")
+    if where == "random":
+        how = f"Pictures and places are drawn by seed {seed}, whatever the models."
+        return drawn(sizes, windows, count, seed), how
+    how = f"Where {', '.join(compared)} differ most in 8-bit levels of R, G and B; two crops of a picture at most."
+    return disagreeing(compared, windows), how
+
+
+def write(gallery: "Gallery", out: Path) -> None:
+    """The sheet and the page, into the folder `out`."""
+    from srkit.evaluate.gallery import page_of, png, sheet_of
+    from srkit.files import write_atomically
+
+    sheet, page = png(sheet_of(gallery)), page_of(gallery).encode()
     try:
         write_atomically(out / SHEET, lambda file: file.write(sheet))
         write_atomically(out / PAGE, lambda file: file.write(page))
     except OSError as error:
         raise ImageError(f"cannot write into '{out}': {one_line(error)}") from None
-    headings, cells = to_table(made.rows)
-    display.table(headings, cells, right=range(3, len(headings)))
-    print(f"{made.title}: {out / SHEET}, {out / PAGE}")
 
 
 def load_models(registry: Registry, words: list[str], scale: int | None, device: "torch.device") -> "dict[str, Loaded]":

@@ -44,15 +44,23 @@ def plugins(
     registry = display.load()
     entries = [
         entry
-        for each in KINDS if kind in (None, each)
-        for entry in registry.of(each) if not search or search.lower() in searchable(entry)
-    ]  # fmt: skip
+        for each in KINDS
+        if kind in (None, each)
+        for entry in registry.of(each)
+        if not search or search.lower() in searchable(entry)
+    ]
     if as_json:
         listed = [
-            {"kind": e.kind, "name": e.component.name, "package": e.package, "version": e.version,
-             "summary": e.component.summary, "presets": list(names(e.component)[1:])}
+            {
+                "kind": e.kind,
+                "name": e.component.name,
+                "package": e.package,
+                "version": e.version,
+                "summary": e.component.summary,
+                "presets": list(names(e.component)[1:]),
+            }
             for e in entries
-        ]  # fmt: skip
+        ]
         print(json.dumps({"plugins": listed, "notices": registry.notices}, indent=2))
         return
     if not entries:
@@ -181,9 +189,11 @@ def everything_called(registry: Registry, name: str) -> list[Entry]:
     """Every component with this name, of whatever kind; a name may be used once in each."""
     package, _, bare = name.rpartition(":")
     found = [
-        entry for kind in KINDS for entry in registry.of(kind)
+        entry
+        for kind in KINDS
+        for entry in registry.of(kind)
         if bare in names(entry.component) and package in ("", entry.package)
-    ]  # fmt: skip
+    ]
     if not found:
         known = [n for e in registry.entries for n in ((e.qualified,) if package else names(e.component))]
         raise UnknownName(f"nothing is called '{name}'{did_you_mean(name, known)}; 'srkit plugins' lists all")
@@ -194,20 +204,33 @@ def describe(entry: Entry) -> dict[str, Any]:
     """One component as plain data."""
     component = entry.component
     about: dict[str, Any] = {
-        "kind": entry.kind, "name": component.name, "package": entry.package, "version": entry.version,
-        "summary": component.summary, "licence": component.licence,
+        "kind": entry.kind,
+        "name": component.name,
+        "package": entry.package,
+        "version": entry.version,
+        "summary": component.summary,
+        "licence": component.licence,
         "options": [
-            {"name": o.name, "type": o.type, "bound": o.bound, "default": None if o.default is REQUIRED else o.default,
-             "required": o.default is REQUIRED, "help": o.help}
+            {
+                "name": o.name,
+                "type": o.type,
+                "bound": o.bound,
+                "default": None if o.default is REQUIRED else o.default,
+                "required": o.default is REQUIRED,
+                "help": o.help,
+            }
             for o in declared_options(entry).values()
         ],
-    }  # fmt: skip
+    }
     if isinstance(component, Model):
         about |= {
-            "paper": component.paper, "scales": list(component.scales), "trainable": component.trainable,
+            "paper": component.paper,
+            "scales": list(component.scales),
+            "trainable": component.trainable,
             "presets": {name: dict(values) for name, values in component.presets.items()},
-            "weights": [vars(w) for w in component.weights], "layouts": list(component.layouts),
-        }  # fmt: skip
+            "weights": [vars(w) for w in component.weights],
+            "layouts": list(component.layouts),
+        }
     return about
 
 

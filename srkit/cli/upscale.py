@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import chosen_wrappers
 from srkit.errors import SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Choice
 
 if TYPE_CHECKING:
     from srkit.nets import Loaded
-from srkit.cli.choose import chosen_wrappers
 
 DEFAULT_MODEL = "edsr-baseline"
 

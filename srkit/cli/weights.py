@@ -151,9 +151,13 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
         if weights.preset not in ("", model.preset):
             continue
         offered = {
-            "scales": [weights.scale], "url": weights.url, "tag": weights.tag, "claims": dict(weights.claims),
-            "licence": weights.licence, "data": weights.trained_on,
-        }  # fmt: skip
+            "scales": [weights.scale],
+            "url": weights.url,
+            "tag": weights.tag,
+            "claims": dict(weights.claims),
+            "licence": weights.licence,
+            "data": weights.trained_on,
+        }
         about = {} if is_missing(weights) else describe(registry, registered_file(model, weights))
         found.append(about | {key: value for key, value in offered.items() if value} | {"label": model.label})
     found += [describe(registry, path) for path, about in trained_runs() if matches(about, model, name)]

@@ -134,8 +134,17 @@ def unpack(
         if hasattr(os, "sync"):
             os.sync()  # the archive is removed next, so its pictures must have reached the disk
         return found
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, RuntimeError,
-            NotImplementedError, UnicodeError, FileExistsError) as error:  # fmt: skip
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        LZMAError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        UnicodeError,
+        FileExistsError,
+    ) as error:
         raise DataError(f"'{path}' cannot be unpacked: {one_line(error)}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -277,10 +277,15 @@ def strays(looks: Sequence[Look]) -> list[Finding]:
     pairs = same_pictures(thumbnails(lost, "lr_thumbnail"), thumbnails(known))
     owner = {i: known[j].name for i, j in pairs}
     return [
-        Finding("error", "mismatch", seen.name, "LR does not look like its HR; "
-                + (f"it is that of '{owner[i]}'" if i in owner else "make it anew from this HR, or remove both"))
+        Finding(
+            "error",
+            "mismatch",
+            seen.name,
+            "LR does not look like its HR; "
+            + (f"it is that of '{owner[i]}'" if i in owner else "make it anew from this HR, or remove both"),
+        )
         for i, seen in enumerate(lost)
-    ]  # fmt: skip
+    ]
 
 
 def thumbnails(looks: Iterable[Look], which: str = "thumbnail") -> list[np.ndarray]:

@@ -55,9 +55,15 @@ class Store:
 
 
 def packed(
-    dataset: Choice, root: str, split: str, scale: int, progress: Progress = lambda done, total: None,
-    *, lr: bool = True, pairs: PairSequence | None = None,
-) -> Store:  # fmt: skip
+    dataset: Choice,
+    root: str,
+    split: str,
+    scale: int,
+    progress: Progress = lambda done, total: None,
+    *,
+    lr: bool = True,
+    pairs: PairSequence | None = None,
+) -> Store:
     """The pack of (dataset, split, scale), built now if there is none for these very files.
 
     progress(done, total) is called after each picture. lr: False packs HR alone, for an LR made on the
@@ -121,7 +127,7 @@ def read_pack(path: Path) -> Store:
     # Copy-on-write, since torch wants memory that could be written; nothing ever is.
     pixels = np.memmap(path, np.uint8, "c", shape=(end // 3, 3))
     lr, hr = (np.array(index[which], dtype=np.int64).reshape(-1, 3) for which in ("lr", "hr"))
-    return Store(path, index["names"], pixels, lr, hr, index["given"], index["has_lr"])
+    return Store(path, index["names"], pixels, lr, hr, given=index["given"], has_lr=index["has_lr"])
 
 
 def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bool = True) -> str:
@@ -160,8 +166,13 @@ def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bo
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        index = {"names": [e["name"] for e in entries], "lr": [e["lr"] for e in entries],
-                 "hr": [e["hr"] for e in entries], "given": any(e["given"] for e in entries), "has_lr": lr}  # fmt: skip
+        index = {
+            "names": [e["name"] for e in entries],
+            "lr": [e["lr"] for e in entries],
+            "hr": [e["hr"] for e in entries],
+            "given": any(e["given"] for e in entries),
+            "has_lr": lr,
+        }
         text = json.dumps(index).encode()
         file.write(text + len(text).to_bytes(8, "little") + MAGIC)
         file.flush()

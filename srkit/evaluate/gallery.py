@@ -75,65 +75,114 @@ class Gallery:
 Chooser = Callable[[int, Mapping[str, np.ndarray]], list[Place]]
 
 
+@dataclass(frozen=True)
+class Windows:
+    """The crops of a gallery. side: in HR pixels, a multiple of scale. border: HR pixels that are not scored."""
+
+    side: int
+    scale: int
+    border: int
+
+    def starts(self, length: int) -> range:
+        """Where a window may begin along one side of a picture: on the LR grid, outside the border."""
+        first = -(-self.border // self.scale) * self.scale
+        return range(first, length - self.border - self.side + 1, self.scale)
+
+    def fitting(self, sizes: Sequence[tuple[int, int]]) -> list[int]:
+        """The indices of the pictures, by HR (height, width), that hold a window. DataError where none does."""
+        found = [i for i, size in enumerate(sizes) if all(self.starts(length) for length in size)]
+        if not found:
+            side = f"{self.side}x{self.side}"
+            raise DataError(f"every picture is too small for a crop of {side} pixels; choose a smaller --crop")
+        return found
+
+    def overlap(self, top: int, left: int, other: Place) -> bool:
+        return abs(top - other.top) < self.side and abs(left - other.left) < self.side
+
+
 def make_gallery(
-    models: Mapping[str, tuple[Loaded, Upscale]], set_name: str, pairs: PairSequence, scale: int, window: int,
-    choose: Chooser, count: int, how: str, metrics: Metrics, protocol: Protocol, device: torch.device,
+    models: Mapping[str, tuple[Loaded, Upscale]],
+    set_name: str,
+    pairs: PairSequence,
+    windows: Windows,
+    choose: Chooser,
+    *,
+    count: int,
+    how: str,
+    metrics: Metrics,
+    protocol: Protocol,
+    device: torch.device,
     done: Callable[[str], None] = lambda text: None,
-) -> Gallery:  # fmt: skip
+) -> Gallery:
     """Upscale every picture once with every model, score it, and cut the crops out of it.
 
-    metrics: `psnr` among them. A window's PSNR is that of exactly its own pixels: the protocol is given the
-    window with its border around, which it takes off. Raises DataError as `score_image` does.
+    count: crops that are kept, those of the lowest rank. how: in words, which crops these are. metrics: `psnr`
+    among them. done(text) is called after each picture of each model. Raises DataError as `score_image` does.
     """
+    scale = windows.scale
     found: dict[str, list[ImageScore]] = {name: [] for name in models}
     crops: list[Crop] = []
-    border = protocol.border(scale)
     for i in range(len(pairs)):
         pair = pairs[i]
         lr, hr = aligned(pair, scale)
         images: dict[str, ImageScore] = {}
         for name, (_, upscaler) in models.items():
-            images[name] = score_image(upscaler, lr, hr, scale, metrics, protocol, device, pair.name)
-            found[name].append(replace(images[name], sr=hr[:0]))  # the crops are all that is needed of the pixels
+            images[name] = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
+            found[name].append(replace(images[name], sr=hr[:0]))  # only the crops need pixels
             done(f"{name} {pair.name}")
-        for place in choose(i, {name: image.sr for name, image in images.items()}):
-            inner = np.s_[place.top : place.top + window, place.left : place.left + window]
-            outer = np.s_[
-                inner[0].start - border : inner[0].stop + border, inner[1].start - border : inner[1].stop + border
-            ]
-            small = np.s_[place.top // scale :, place.left // scale :]
-            pixels = {"HR": hr[inner], "LR": lr[small][: window // scale, : window // scale]}
-            pixels |= {name: image.sr[inner] for name, image in images.items()}
-            psnr = {
-                name: float(metrics["psnr"](*protocol.apply(image.sr[outer], hr[outer], scale)))
-                for name, image in images.items()
-            }
-            whole = {name: image.scores["psnr"] for name, image in images.items()}
-            crops.append(Crop(pair.name, place, {k: v.copy() for k, v in pixels.items()}, psnr, whole))
-    rows = [row_of(name, loaded, set_name, found[name], protocol) for name, (loaded, _) in models.items()]
-    kept = sorted(crops, key=lambda crop: crop.place.rank)[:count]
-    return Gallery(set_name, scale, window, how, protocol.name, rows, kept)
+        places = choose(i, {name: image.sr for name, image in images.items()})
+        crops += [cut(place, windows, lr, hr, images, psnr=metrics["psnr"], protocol=protocol) for place in places]
+    return Gallery(
+        set_name=set_name,
+        scale=scale,
+        window=windows.side,
+        how=how,
+        protocol=protocol.name,
+        rows=[row_of(name, loaded, set_name, found[name], protocol) for name, (loaded, _) in models.items()],
+        crops=sorted(crops, key=lambda crop: crop.place.rank)[:count],
+    )
 
 
-def grid(length: int, window: int, border: int, scale: int) -> range:
-    """Where a window may begin along one side of a picture: on the LR grid, off the border that is not scored."""
-    return range(-(-border // scale) * scale, length - border - window + 1, scale)
+def cut(
+    place: Place,
+    windows: Windows,
+    lr: np.ndarray,
+    hr: np.ndarray,
+    images: Mapping[str, ImageScore],
+    *,
+    psnr: Callable[[np.ndarray, np.ndarray], float],
+    protocol: Protocol,
+) -> Crop:
+    """One window out of HR, LR and each model's SR, with copies of its pixels.
 
-
-def roomy(sizes: Sequence[tuple[int, int]], window: int, border: int, scale: int) -> list[int]:
-    """The pictures, by their HR (height, width), that hold a window. Raises DataError where none does."""
-    found = [i for i, size in enumerate(sizes) if all(grid(length, window, border, scale) for length in size)]
-    if not found:
-        raise DataError(f"every picture is too small for a crop of {window}x{window} pixels; take a smaller --crop")
-    return found
-
-
-def drawn(sizes: Sequence[tuple[int, int]], count: int, seed: int, window: int, border: int, scale: int) -> Chooser:
-    """`count` windows by a seeded draw over pictures, each as often as the others, and places in them.
-
-    The first of many are those of a draw of few, and they overlap only where a picture has no more room.
+    Its PSNR is that of exactly its own pixels: the protocol is given the window with its border around, which it
+    takes off.
     """
-    usable = roomy(sizes, window, border, scale)
+    side, scale, border = windows.side, windows.scale, windows.border
+    inner = np.s_[place.top : place.top + side, place.left : place.left + side]
+    outer = np.s_[
+        place.top - border : place.top + side + border,
+        place.left - border : place.left + side + border,
+    ]
+    top, left = place.top // scale, place.left // scale
+    pixels = {"HR": hr[inner], "LR": lr[top : top + side // scale, left : left + side // scale]}
+    pixels |= {name: image.sr[inner] for name, image in images.items()}
+    return Crop(
+        name=next(iter(images.values())).name,
+        place=place,
+        pixels={label: part.copy() for label, part in pixels.items()},
+        psnr={k: float(psnr(*protocol.apply(image.sr[outer], hr[outer], scale))) for k, image in images.items()},
+        whole={name: image.scores["psnr"] for name, image in images.items()},
+    )
+
+
+def drawn(sizes: Sequence[tuple[int, int]], windows: Windows, count: int, seed: int) -> Chooser:
+    """`count` windows by a seeded draw: pictures equally often, then places in them.
+
+    The first windows of a larger `count` are those of a smaller one. Windows overlap only where a picture has no
+    more room.
+    """
+    usable = windows.fitting(sizes)
     rng = np.random.default_rng(seed)
     places: dict[int, list[Place]] = {i: [] for i in range(len(sizes))}
     for n in range(count):
@@ -141,44 +190,41 @@ def drawn(sizes: Sequence[tuple[int, int]], count: int, seed: int, window: int, 
             order = rng.permutation(usable)
         i = int(order[n % len(usable)])
         for _ in range(TRIES):
-            top, left = (int(rng.choice(grid(length, window, border, scale))) for length in sizes[i])
-            if not any(overlap(top, left, other, window) for other in places[i]):
+            top, left = (int(rng.choice(windows.starts(length))) for length in sizes[i])
+            if not any(windows.overlap(top, left, other) for other in places[i]):
                 break
         places[i].append(Place((n,), top, left))
     return lambda i, outputs: places[i]
 
 
-def disagreeing(compared: Sequence[str], window: int, border: int, scale: int) -> Chooser:
+def disagreeing(compared: Sequence[str], windows: Windows) -> Chooser:
     """The windows, at most two of a picture, where the mean absolute difference of the models' outputs is largest.
 
     In 8-bit levels over R, G and B; the mean over all pairs of models. Windows overlap by half in the search,
-    and not at all in what is found.
+    and not at all in the result.
     """
+    side = windows.side
 
     def choose(i: int, outputs: Mapping[str, np.ndarray]) -> list[Place]:
         pairs = list(combinations([outputs[name].astype(np.int32) for name in compared], 2))
         apart = np.stack([np.abs(a - b).sum(axis=2) for a, b in pairs]).sum(axis=0)  # H,W
         sums = np.pad(apart.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-        rows, columns = (grid(length, window, border, scale)[:: max(1, window // 2 // scale)] for length in apart.shape)
+        rows, columns = (windows.starts(length)[:: max(1, side // 2 // windows.scale)] for length in apart.shape)
         if not rows or not columns:
             return []
         y, x = np.array(rows)[:, None], np.array(columns)
-        total = sums[y + window, x + window] - sums[y, x + window] - sums[y + window, x] + sums[y, x]
+        total = sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x]
         order = sorted(((-int(total[a, b]), top, left) for a, top in enumerate(rows) for b, left in enumerate(columns)))
         places: list[Place] = []
         for negative, top, left in order:
-            if not any(overlap(top, left, other, window) for other in places):
-                difference = -negative / (3 * window**2 * len(pairs))
+            if not any(windows.overlap(top, left, other) for other in places):
+                difference = -negative / (3 * side**2 * len(pairs))
                 places.append(Place((-difference, i, top, left), top, left, difference))
             if len(places) == PER_PICTURE:
                 break
         return places
 
     return choose
-
-
-def overlap(top: int, left: int, other: Place, window: int) -> bool:
-    return abs(top - other.top) < window and abs(left - other.left) < window
 
 
 def heading(number: int, crop: Crop) -> str:

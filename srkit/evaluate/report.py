@@ -27,10 +27,16 @@ class Row:
         """The row as JSON and CSV give it. A score that is not finite (identical images) is null."""
         scores = {name: value if math.isfinite(value) else None for name, value in self.scores.items()}
         return {
-            "model": self.model, "scale": self.scale, "set": self.dataset, "images": self.images,
-            "protocol": self.protocol, **scores, "parameters": self.parameters,
-            "seconds_per_image": self.seconds, "origin": self.origin,
-        }  # fmt: skip
+            "model": self.model,
+            "scale": self.scale,
+            "set": self.dataset,
+            "images": self.images,
+            "protocol": self.protocol,
+            **scores,
+            "parameters": self.parameters,
+            "seconds_per_image": self.seconds,
+            "origin": self.origin,
+        }
 
 
 def protocol_of(rows: Sequence[Row]) -> str:

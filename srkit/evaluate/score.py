@@ -31,9 +31,16 @@ class ImageScore:
 
 
 def score_image(
-    upscaler: Upscale, lr: np.ndarray, hr: np.ndarray, scale: int, metrics: Metrics, protocol: Protocol,
-    device: torch.device, name: str = "",
-) -> ImageScore:  # fmt: skip
+    upscaler: Upscale,
+    lr: np.ndarray,
+    hr: np.ndarray,
+    scale: int,
+    metrics: Metrics,
+    protocol: Protocol,
+    *,
+    device: torch.device,
+    name: str = "",
+) -> ImageScore:
     """Upscale `lr` and score it against `hr`, both uint8 H,W,3 and aligned.
 
     Raises DataError where the picture is too small for the protocol's border or SR has not HR's size.
@@ -52,9 +59,17 @@ def score_image(
 
 
 def score_set(
-    models: Mapping[str, Loaded], set_name: str, pairs: PairSequence, scale: int, metrics: Metrics, protocol: Protocol,
-    device: torch.device, wrappers: Sequence[Choice] = (), done: Callable[[str], None] = lambda text: None,
-) -> list[Row]:  # fmt: skip
+    models: Mapping[str, Loaded],
+    set_name: str,
+    pairs: PairSequence,
+    scale: int,
+    metrics: Metrics,
+    protocol: Protocol,
+    *,
+    device: torch.device,
+    wrappers: Sequence[Choice] = (),
+    done: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
     """A row for each model, by name, on all pairs of one set; each LR picture is made once for all of them.
 
     done(text) is called after each model's each picture.
@@ -67,7 +82,7 @@ def score_set(
         pair = pairs[i]
         lr, hr = aligned(pair, scale)
         for name, upscaler in upscalers.items():
-            result = score_image(upscaler, lr, hr, scale, metrics, protocol, device, pair.name)
+            result = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
             found[name].append(replace(result, sr=hr[:0]))  # the pixels are not needed any more
             done(f"{name} x{scale} {set_name}")
     return [row_of(name + mark(wrappers), models[name], set_name, found[name], protocol) for name in models]
@@ -78,7 +93,15 @@ def row_of(name: str, loaded: Loaded, set_name: str, found: Sequence[ImageScore]
     scores = {key: mean(image.scores[key] for image in found) for key in found[0].scores}
     seconds = mean(image.seconds for image in found)
     return Row(
-        name, loaded.scale, set_name, len(found), protocol.name, scores, loaded.parameters, seconds, loaded.origin
+        model=name,
+        scale=loaded.scale,
+        dataset=set_name,
+        images=len(found),
+        protocol=protocol.name,
+        scores=scores,
+        parameters=loaded.parameters,
+        seconds=seconds,
+        origin=loaded.origin,
     )
 
 

@@ -41,11 +41,17 @@ def new_plugin(name: str, kind: str, licence: str, parent: Path) -> list[Path]:
     module = package.replace("-", "_")
     summary, use = KINDS_TOLD[kind]
     words = {
-        "@USE@": "\n".join(f"$ {line}" for line in use), "@PACKAGE@": package, "@MODULE@": module, "@KIND@": kind,
-        "@SUMMARY@": summary, "@LICENCE@": licence, "@YEAR@": str(date.today().year),
+        "@USE@": "\n".join(f"$ {line}" for line in use),
+        "@PACKAGE@": package,
+        "@MODULE@": module,
+        "@KIND@": kind,
+        "@SUMMARY@": summary,
+        "@LICENCE@": licence,
+        "@YEAR@": str(date.today().year),
         "@CLASS@": "".join(part.capitalize() for part in name.split("-")),
-        "@IDENT@": name.replace("-", "_"), "@NAME@": name,
-    }  # fmt: skip
+        "@IDENT@": name.replace("-", "_"),
+        "@NAME@": name,
+    }
     sources = {
         "pyproject.toml": "pyproject.toml.txt",
         f"{module}.py": f"kinds/{kind}.py.txt",

@@ -208,10 +208,12 @@ def round_trip(choice: Choice, scale: int) -> None:
     lr = picture(1, 3, 16, 16)
     with torch.inference_mode():
         near(
-            call(choice, net, scale)(lr), call(choice, other, scale)(lr), 0,
+            call(choice, net, scale)(lr),
+            call(choice, other, scale)(lr),
+            0,
             "the same state dict in another network gives other pixels",
             "what decides the result must be a parameter or a buffer",
-        )  # fmt: skip
+        )
 
 
 def declared_field(choice: Choice, scale: int) -> int:

@@ -153,7 +153,7 @@ class Keeper:
         for number, (scale, i) in list(enumerate(items))[self.world.rank :: self.world.size]:
             store = self.validation[scale]
             lr, hr, name = store.image("lr", i), store.image("hr", i), store.names[i]
-            result = score_image(upscalers[scale], lr, hr, scale, self.metrics, protocol, self.device, name)
+            result = score_image(upscalers[scale], lr, hr, scale, self.metrics, protocol, device=self.device, name=name)
             mine[number] = result.scores[VALIDATION_METRIC]
             if number == 0:
                 first = {f"{name}_x{scale}": result.sr}

@@ -24,9 +24,15 @@ def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[t
 
 
 def tiled(
-    net: Callable[[Tensor], Tensor], lr: Tensor, scale: int, tile: int, overlap: int, multiple: int = 1,
+    net: Callable[[Tensor], Tensor],
+    lr: Tensor,
+    scale: int,
+    tile: int,
+    overlap: int,
+    *,
+    multiple: int = 1,
     done: Callable[[int, int], None] = lambda tiles, total: None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """B,3,H,W -> B,3,s*H,s*W, on the CPU. done(tiles, total) is called after each tile."""
     rows = list(spans(lr.shape[-2], tile, overlap, multiple))
     columns = list(spans(lr.shape[-1], tile, overlap, multiple))

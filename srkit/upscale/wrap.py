@@ -16,9 +16,15 @@ Upscale = Callable[[Tensor], Tensor]
 
 
 def make_upscaler(
-    net: nn.Module, model: Choice, scale: int, *, tile: int | None = None, wrappers: Sequence[Choice] = (),
-    channels_last: bool = True, done: Callable[[int, int], None] = lambda tiles, total: None,
-) -> Upscale:  # fmt: skip
+    net: nn.Module,
+    model: Choice,
+    scale: int,
+    *,
+    tile: int | None = None,
+    wrappers: Sequence[Choice] = (),
+    channels_last: bool = True,
+    done: Callable[[int, int], None] = lambda tiles, total: None,
+) -> Upscale:
     """An upscaler, `B,3,H,W` float in [0, 1] to `B,3,s*H,s*W`, without gradients, in evaluation mode.
 
     tile: side of a tile in LR pixels; 0 for none; None for the default where the model declares its
@@ -44,7 +50,7 @@ def make_upscaler(
         try:
             with evaluating(net):
                 if tile and max(padded.shape[-2:]) > tile:
-                    sr = tiled(forward, padded, scale, tile, overlap, record.size_multiple, done)
+                    sr = tiled(forward, padded, scale, tile, overlap, multiple=record.size_multiple, done=done)
                 else:
                     sr = forward(padded)
         except (torch.OutOfMemoryError, MemoryError) as error:

@@ -45,11 +45,18 @@ def describe(registry: Registry, path: Path) -> dict[str, Any]:
 def described_by_itself(registry: Registry, path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     said, run = model_said(path, about), about.get("run") or {}
     result = {
-        "layout": "srkit", "model": said["name"], "version": said["version"],
-        "scales": about["scales"], "options": said["options"], "step": about.get("step"),
-        "steps": run.get("steps"), "scores": about.get("scores") or {}, "licence": about.get("licence") or "",
-        "data": (run.get("data") or {}).get("name", ""), "converted_from": about.get("converted_from"),
-    }  # fmt: skip
+        "layout": "srkit",
+        "model": said["name"],
+        "version": said["version"],
+        "scales": about["scales"],
+        "options": said["options"],
+        "step": about.get("step"),
+        "steps": run.get("steps"),
+        "scores": about.get("scores") or {},
+        "licence": about.get("licence") or "",
+        "data": (run.get("data") or {}).get("name", ""),
+        "converted_from": about.get("converted_from"),
+    }
     try:
         model = registry.choose("model", said["name"], said["options"])
     except UnknownName:  # its plugin is not installed: then the file's own words have to do
@@ -59,9 +66,12 @@ def described_by_itself(registry: Registry, path: Path, about: Mapping[str, Any]
 
 def of_model(model: Choice, scales: Any) -> dict[str, Any]:
     return {
-        "model": model.entry.qualified, "label": model.label, "scales": list(scales), "options": dict(model.options),
+        "model": model.entry.qualified,
+        "label": model.label,
+        "scales": list(scales),
+        "options": dict(model.options),
         "parameters": parameter_count(build_net(model, scales)),
-    }  # fmt: skip
+    }
 
 
 def read_by_a_plugin(registry: Registry, path: Path) -> dict[str, Any] | None:

@@ -91,13 +91,21 @@ def load_checkpoint(registry: Registry, path: Path, scale: int | None, device: t
         if foreign := load_foreign(registry, path, scale, device):
             return foreign
         raise
-    return assembled(model_of(registry, path, about), about["scales"], read_tensors(path), path, scale, device)
+    return assembled(
+        model_of(registry, path, about), about["scales"], read_tensors(path), path, scale=scale, device=device
+    )
 
 
 def assembled(
-    model: Choice, scales: Sequence[int], tensors: Mapping[str, Tensor], path: Path, scale: int | None,
-    device: torch.device | str, note: str = "",
-) -> Loaded:  # fmt: skip
+    model: Choice,
+    scales: Sequence[int],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    scale: int | None,
+    device: torch.device | str,
+    note: str = "",
+) -> Loaded:
     """A network built for `scales` with these weights. UsageError for a `scale` that is none of them."""
     if scale is not None and scale not in scales:
         raise UsageError(f"'{path}' upscales x{', x'.join(map(str, scales))}, not x{scale}")
@@ -113,7 +121,10 @@ def load_foreign(registry: Registry, path: Path, scale: int | None, device: torc
     """
     known, unreadable = recognise_file(registry, path)
     if known:
-        return assembled(known.model, known.reading.scales, known.reading.tensors, path, scale, device, known.note)
+        reading = known.reading
+        return assembled(
+            known.model, reading.scales, reading.tensors, path, scale=scale, device=device, note=known.note
+        )
     objections: list[SrkitError] = []
     for entry in [entry for entry in registry.of("model") if entry.component.from_file is not None]:
         try:
@@ -173,4 +184,4 @@ def load_registered(
     tensors: Mapping[str, Tensor] = read_tensors(path)
     if not is_own(path) and (known := recognise_by(registry, model.entry, tensors)):
         tensors = known.reading.tensors
-    return assembled(model, [weights.scale], tensors, path, weights.scale, device)
+    return assembled(model, [weights.scale], tensors, path, scale=weights.scale, device=device)

@@ -115,8 +115,10 @@ def show(report: "Report", what: str) -> None:
     given = f"LR against HR ({checked['lr_given']:,} given)" if checked["lr_given"] else "no LR to compare"
     sets = ", ".join(f"{name} ({count})" for name, count in checked["against"].items())
     leaks = f"leaks into {sets}" if sets else "no leaks, for want of a test set"
-    print(f"checked: {checked['read']:,} of {report.pictures:,} pictures of {what}, by their pixels: sizes, {given},"
-          f" duplicates, JPEG blocks, {leaks}")  # fmt: skip
+    print(
+        f"checked: {checked['read']:,} of {report.pictures:,} pictures of {what}, by their pixels: sizes, {given},"
+        f" duplicates, JPEG blocks, {leaks}"
+    )
     words = {"error": "error", "warning": "warning", "info": "note"}
     counts = [f"{n:,} {word}{'s' * (n > 1)}" for severity, word in words.items() if (n := report.count(severity))]
     print(f"found: {', '.join(counts) or 'nothing wrong'}")

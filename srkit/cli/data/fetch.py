@@ -58,8 +58,10 @@ def fetch(
     place = (root or data_folder()).expanduser()
     missing = [archive for archive in archives if (force and archive.url) or not is_there(archive, place)]
     if not all(archive.url for archive in missing):
-        raise UsageError(f"'{name}' is not free to download: ask for it at {dataset.page}, then put its pictures in"
-                         f" '{place}' as {layout(missing)}")  # fmt: skip
+        raise UsageError(
+            f"'{name}' is not free to download: ask for it at {dataset.page}, then put its pictures in"
+            f" '{place}' as {layout(missing)}"
+        )
     announce(dataset, archives, missing, place)
     check_room(missing, place)
     for i, archive in enumerate(missing):
