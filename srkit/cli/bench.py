@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers, found_sets, scale_of, set_named, words
+from srkit.cli.choose import chosen_wrappers, found_sets, scale_of, words
+from srkit.data.named import set_named
 from srkit.errors import NoWeights, SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Registry, names
 

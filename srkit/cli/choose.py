@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import typer.core
 
 from srkit.cli import display
-from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path
+from srkit.errors import UnknownName, UsageError
 from srkit.plugins import Choice, Entry, Registry
 
 FALLBACK_SET = "samples"
@@ -32,15 +32,6 @@ def scale_of(word: str) -> int:
     if not word.removeprefix("x").isdecimal() or int(word.removeprefix("x")) < 1:
         raise UsageError(f"'{word}' is no scale; write 2,3,4")
     return int(word.removeprefix("x"))
-
-
-def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Choice, Path | None]:
-    """(name, dataset, root) of a set the user asked for: a dataset, or a folder of pictures."""
-    if Path(word).expanduser().is_dir():
-        return Path(word).name, registry.choose("dataset", "folder"), Path(word)
-    choice = registry.choose("dataset", word)
-    choice.build(root, "test", 2)  # raises its own clear error where the pictures are not there
-    return choice.label, choice, root
 
 
 def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice, Path | None]]:
@@ -68,21 +59,6 @@ def is_installed(registry: Registry, entry: Entry, root: Path | None) -> bool:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def data_table(registry: Registry, word: str) -> dict[str, Any]:
-    """`--data`: a folder if there is one, else a dataset's name."""
-    if Path(word).expanduser().is_dir():
-        return {"name": "folder", "root": word}
-    try:
-        registry.find("dataset", word)
-    except UnknownName:
-        if "/" in word or "\\" in word or "." in word:
-            raise missing_path(Path(word), "folder") from None
-        folders = [path.name for path in Path().iterdir() if path.is_dir()]
-        near = did_you_mean(word, [*folders, *(entry.component.name for entry in registry.of("dataset"))])
-        raise UnknownName(f"'{word}' is neither a folder nor a dataset{near}") from None
-    return {"name": word}
 
 
 def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | None) -> list[Choice]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers, set_named, words
+from srkit.cli.choose import chosen_wrappers, words
+from srkit.data.named import set_named
 from srkit.errors import ImageError, UsageError, missing_path, one_line
 from srkit.plugins import Registry
 

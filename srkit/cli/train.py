@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import data_table
-from srkit.cli.display import Stop, TrainingDisplay
-from srkit.errors import UsageError, missing_path
+from srkit.cli.display import Stop
+from srkit.data.named import data_table
+from srkit.errors import UsageError
 from srkit.plugins import Registry
 
 
@@ -44,17 +44,22 @@ def train(
     ] = "60s",
 ) -> None:
     """Train a model. Ctrl-C saves and says how to resume."""
-    from srkit.recipes import run_file
-    from srkit.run import Run, merge, parse_assignment, read_run_file
+    from srkit.run import parse_assignment
+    from srkit.train.start import Session, planned, start
+    from srkit.train.start import resume as go_on
 
     registry = display.load()
     if list_recipes:
         print_recipes(registry)
         return
-    max_seconds = display.seconds_of(max_time)
-    if resident not in ("auto", "yes", "no"):
-        raise UsageError(f"--resident is auto, yes or no, not '{resident}'")
-    save_seconds = display.seconds_of(save_every) or math.inf
+    session = Session(
+        out=out,
+        device=device,
+        max_seconds=display.seconds_of(max_time) or math.inf,
+        save_seconds=display.seconds_of(save_every) or math.inf,
+        resident=resident,
+        stop=Stop(),
+    )
     layers: list[dict[str, Any]] = [
         {"model": model} if model else {},
         {"data": data_table(registry, data)} if data else {},
@@ -65,38 +70,18 @@ def train(
         },
         *(parse_assignment(text) for text in assign or ()),
     ]
-    if resume is not None:
-        if any(layers[:2]) or set(layers[2]) - {"steps"} or layers[3:] or run or out:
-            raise UsageError(
-                "--resume takes the run as it is; only --steps, --max-time, --device, --resident and --save-every "
-                "go with it"
-            )
-        if not resume.is_dir():
-            raise missing_path(resume, "folder")
+    if resume is None:
+        trained = start(registry, planned(registry, run, *layers), session)
+    elif any(layers[:2]) or set(layers[2]) - {"steps"} or layers[3:] or run or out:
+        raise UsageError(
+            "--resume takes the run as it is; only --steps, --max-time, --device, --resident and --save-every "
+            "go with it"
+        )
     else:
-        values = read_run_file(run_file(run, registry)) if run else {}
-        for layer in layers:
-            values = merge(values, layer)
-        wanted = Run.from_dict(values).resolved(registry)
-
-    from srkit.nets import pick_device
-    from srkit.train.distributed import joined, own_device
-    from srkit.train.keeper import Limits
-    from srkit.train.session import new_folder, reopen, run_training
-
-    chosen = own_device(pick_device(device))
-    if resume is not None:
-        wanted = reopen(resume, steps)
-    with joined(chosen) as world:
-        # Chosen by one for all: the next to look would find the folder taken.
-        folder = resume or world.collect(new_folder(out, wanted, registry))[0]
-        stop = Stop()
-        with TrainingDisplay(wanted.steps, max_seconds, stop, quiet=not world.main) as shown:
-            limits = Limits(math.inf if max_seconds is None else max_seconds, save_seconds, stop.asked)
-            outcome = run_training(wanted, registry, folder, chosen, shown, limits, world=world, resident=resident)
-        if world.main:
-            report(outcome, wanted, folder)
-    if outcome.reason == "stopped":
+        trained = go_on(registry, resume, session, steps)
+    if trained.main:
+        report(trained.outcome, trained.run, trained.folder)
+    if trained.outcome.reason == "stopped":
         raise typer.Exit(130)
 
 

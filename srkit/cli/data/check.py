@@ -73,7 +73,7 @@ def check(
 
 def chosen(registry: Registry, word: str, root: Path | None, options: dict[str, object]) -> tuple[Choice, Path | None]:
     """(dataset, root) of a folder or a dataset's name."""
-    from srkit.cli.choose import data_table
+    from srkit.data.named import data_table
 
     table = data_table(registry, word)
     return registry.choose("dataset", table["name"], options), Path(table["root"]) if "root" in table else root

@@ -16,7 +16,7 @@ def pack(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
 ) -> None:
     """Pack a dataset into shards, each opened by one rank of a distributed training."""
-    from srkit.cli.choose import data_table
+    from srkit.data.named import data_table
     from srkit.data.pairs import open_dataset
     from srkit.data.shards import write_shards
 

@@ -35,7 +35,7 @@ def preview(
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")] = Path("preview.png"),
 ) -> None:
     """Show what the network will see: LR and HR patches, plain and augmented, side by side."""
-    from srkit.cli.choose import data_table
+    from srkit.data.named import data_table
     from srkit.evaluate.sheet import LARGEST
     from srkit.images import Picture, check_output, write_picture
     from srkit.run import Run
