@@ -99,7 +99,7 @@ class Upscaler:
         if lr.max() > 2:  # a little above 1 is what interpolation leaves
             raise UsageError(f"a tensor must be in [0, 1]; this one goes up to {float(lr.max()):g}: divide it by 255")
         batch = lr if lr.ndim == 4 else lr[None]
-        sr = self._call(batch.detach().to(self.device, torch.float32)).clamp(0, 1).to(lr.device, lr.dtype)
+        sr: Tensor = self._call(batch.detach().to(self.device, torch.float32)).clamp(0, 1).to(lr.device, lr.dtype)
         return sr if lr.ndim == 4 else sr[0]
 
 

@@ -26,14 +26,14 @@ def cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic convolution kernel, a = -0.5."""
     x = np.abs(x)
     near = (1.5 * x**3 - 2.5 * x**2 + 1) * (x <= 1)
-    return near + (-0.5 * x**3 + 2.5 * x**2 - 4 * x + 2) * ((x > 1) & (x <= 2))
+    return np.asarray(near + (-0.5 * x**3 + 2.5 * x**2 - 4 * x + 2) * ((x > 1) & (x <= 2)))
 
 
 def lanczos3(x: np.ndarray) -> np.ndarray:
     """Lanczos' windowed sinc over three lobes, as MATLAB writes it."""
     eps = np.finfo(np.float64).eps
     inside = np.abs(x) < 3
-    return inside * (np.sin(np.pi * x) * np.sin(np.pi * x / 3) + eps) / (np.pi**2 * x**2 / 3 + eps)
+    return np.asarray(inside * (np.sin(np.pi * x) * np.sin(np.pi * x / 3) + eps) / (np.pi**2 * x**2 / 3 + eps))
 
 
 KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
@@ -115,7 +115,7 @@ def imresize_torch(
     if batch.dtype == torch.uint8 and batch.numel() > AT_ONCE and len(planes := batch.flatten(0, -3)) > 1:
         # float64 takes eight times the memory of the pixels: one plane at a time
         done = [imresize_torch(plane[None], scale, size=size, method=method) for plane in planes]
-        return torch.cat(done).unflatten(0, batch.shape[:-2])
+        return torch.cat(done).reshape(*batch.shape[:-2], *done[0].shape[-2:])
     exact = batch.dtype == torch.uint8
     result = batch.double() if exact else batch
     for axis, length, out, step in plan(batch.shape[-2], batch.shape[-1], scale, size):

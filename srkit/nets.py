@@ -56,7 +56,7 @@ def build_net(model: Choice, scales: Sequence[int], device: torch.device | str =
     """Build a model for `scales`; UsageError for a scale it does not offer, PluginError if its code fails."""
     check_scales(model, scales)
     try:
-        net = model.build(tuple(scales) if model.component.multi_scale else scales[0])
+        net: nn.Module = model.build(tuple(scales) if model.component.multi_scale else scales[0])
     except SrkitError:
         raise
     except Exception as error:

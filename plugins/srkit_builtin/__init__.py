@@ -11,7 +11,7 @@ ANY_SCALE = tuple(range(2, 9))
 
 
 @hookimpl
-def srkit_models():
+def srkit_models() -> list[Model]:
     return [
         Model(
             name="nearest",
@@ -115,7 +115,7 @@ def srkit_models():
 
 
 @hookimpl
-def srkit_losses():
+def srkit_losses() -> list[Loss]:
     return [
         Loss(name="l1", build=lazy("torch.nn:L1Loss"), summary="Mean absolute error, the EDSR paper's choice"),
         Loss(name="l2", build=lazy("torch.nn:MSELoss"), summary="Mean squared error, which maximises PSNR"),
@@ -123,7 +123,7 @@ def srkit_losses():
 
 
 @hookimpl
-def srkit_datasets():
+def srkit_datasets() -> list[Dataset]:
     published = {
         "set5": ("Set5", "5 images, Bevilacqua et al. 2012"),
         "set14": ("Set14", "14 images, Zeyde et al. 2010"),
@@ -180,7 +180,7 @@ def srkit_datasets():
 
 
 @hookimpl
-def srkit_metrics():
+def srkit_metrics() -> list[Metric]:
     return [
         Metric(
             name="psnr",
@@ -198,7 +198,7 @@ def srkit_metrics():
 
 
 @hookimpl
-def srkit_augmentations():
+def srkit_augmentations() -> list[Augmentation]:
     return [
         Augmentation(
             name="dihedral",
@@ -250,7 +250,7 @@ def srkit_augmentations():
 
 
 @hookimpl
-def srkit_wrappers():
+def srkit_wrappers() -> list[Wrapper]:
     return [
         Wrapper(
             name="self-ensemble",
@@ -261,7 +261,7 @@ def srkit_wrappers():
 
 
 @hookimpl
-def srkit_trackers():
+def srkit_trackers() -> list[Tracker]:
     return [
         Tracker(
             name="jsonl",

@@ -47,7 +47,8 @@ class EDSR(nn.Module):
 def exactly(layer: nn.Module, x: Tensor) -> Tensor:
     """`layer(x)` in the type of the layer's weights, under autocast too: in 0..255 bfloat16 steps by a whole level."""
     with torch.autocast(x.device.type, enabled=False):
-        return layer(x.to(next(layer.parameters()).dtype))
+        result: Tensor = layer(x.to(next(layer.parameters()).dtype))
+    return result
 
 
 class ResBlock(nn.Module):
@@ -60,7 +61,8 @@ class ResBlock(nn.Module):
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) * self.res_scale
+        residual: Tensor = self.body(x)
+        return x + residual * self.res_scale
 
 
 class Upsampler(nn.Sequential):

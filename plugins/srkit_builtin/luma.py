@@ -19,7 +19,7 @@ def enlarge(lr: Tensor, scale: int) -> Tensor:
 
 def luma(rgb: Tensor) -> Tensor:
     """B,3,H,W in [0, 1] -> B,1,H,W in [16/255, 235/255]."""
-    r, g, b = rgb.split(1, dim=1)
+    r, g, b = (rgb[:, i : i + 1] for i in range(3))
     return (16 + 65.481 * r + 128.553 * g + 24.966 * b) / 255
 
 

@@ -34,7 +34,7 @@ class SRResNet(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         features = self.head(lr)
-        sr = self.tail(features + self.body(features))  # B,C,H,W -> B,3,s*H,s*W
+        sr: Tensor = self.tail(features + self.body(features))  # B,C,H,W -> B,3,s*H,s*W
         return (sr + 1) / 2
 
 
@@ -46,7 +46,8 @@ class NormalisedBlock(nn.Module):
         self.body = nn.Sequential(*normalised(n_feats), nn.PReLU(), *normalised(n_feats))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        residual: Tensor = self.body(x)
+        return x + residual
 
 
 def normalised(n_feats: int) -> list[nn.Module]:

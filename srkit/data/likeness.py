@@ -35,7 +35,7 @@ def high_pass(planes: np.ndarray, radius: int) -> np.ndarray:
     total = np.pad(planes, edges, mode="edge").astype(np.float64).cumsum(axis=-1).cumsum(axis=-2)
     side = 2 * radius + 1
     near = total[..., side:, side:] - total[..., :-side, side:] - total[..., side:, :-side]
-    return planes - (near + total[..., :-side, :-side]) / side**2
+    return np.asarray(planes - (near + total[..., :-side, :-side]) / side**2)
 
 
 def thumbnail(rgb: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def size(pixels: np.ndarray) -> str:
 
 def open_dataset(choice: Choice, root: str | Path | None, split: str, scale: int) -> PairSequence:
     """Build a dataset; raises DataError if it is empty."""
-    pairs = choice.build(Path(root).expanduser() if root else None, split, scale)
+    pairs: PairSequence = choice.build(Path(root).expanduser() if root else None, split, scale)
     if len(pairs) == 0:
         raise DataError(f"dataset '{choice.label}' has no pictures in its split '{split}'")
     return pairs

@@ -107,11 +107,11 @@ class Sampler:
 def window(pixels: np.ndarray, place: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
     """A square of one picture of a pack, side,side,3, reflected where it reaches outside."""
     (offset, height, width), (top, left) = place, corner
-    picture = pixels[offset : offset + height * width].reshape(height, width, 3)
+    picture: np.ndarray = pixels[offset : offset + height * width].reshape(height, width, 3)
     if 0 <= top <= height - side and 0 <= left <= width - side:
         return picture[top : top + side, left : left + side]
     rows, columns = (reflected(at + np.arange(side), length) for at, length in ((top, height), (left, width)))
-    return picture[rows[:, None], columns]
+    return np.asarray(picture[rows[:, None], columns])
 
 
 def reflected(index: np.ndarray, length: Any) -> np.ndarray:
@@ -152,7 +152,7 @@ class Batches:
         self.own = [augment for augment, _ in augmentations[first:]]
         self.apart = apart
         self.thread = ThreadPoolExecutor(1, "patches")
-        self.ahead: tuple[int, Future] | None = None
+        self.ahead: tuple[int, Future[Any]] | None = None
         each = samplers[self.scales[0]].batch // (1 if apart else size)
         self.part = slice(None) if apart or size == 1 else slice(rank * each, (rank + 1) * each)
 

@@ -152,9 +152,10 @@ def file_system(where: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        return fsspec.core.url_to_fs(where)
+        files, path = fsspec.core.url_to_fs(where)
     except (ImportError, ValueError) as error:  # a protocol whose package is not installed, or unknown
         raise UsageError(f"'{where}' cannot be opened: {one_line(error)}") from None
+    return files, path
 
 
 def is_local(files: Any) -> bool:

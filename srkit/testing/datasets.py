@@ -1,7 +1,7 @@
 """Checks of a dataset: what a pair is, alignment with the resized HR, laziness, determinism."""
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def checks(registry: Registry, entry: Entry, root: Path | None) -> Iterator[Chec
     yield Check("reading twice gives the same pixels", lambda: deterministic(opened))
 
 
-def lazy_open(opened) -> None:
+def lazy_open(opened: Callable[..., PairSequence]) -> None:
     opened()  # imports and caches are not the dataset's
     tracemalloc.start()
     pairs = opened()
@@ -47,7 +47,7 @@ def lazy_open(opened) -> None:
         )
 
 
-def shapes(opened) -> None:
+def shapes(opened: Callable[..., PairSequence]) -> None:
     for scale in (2, 3, 4):
         pairs = opened(scale=scale)
         names = []
@@ -69,7 +69,7 @@ def shapes(opened) -> None:
             )
 
 
-def alignment(opened) -> None:
+def alignment(opened: Callable[..., PairSequence]) -> None:
     """Shift HR by up to two LR pixels in either direction, resize, and see which correlates best with LR."""
     given = 0
     for scale in (2, 3, 4):
@@ -127,19 +127,22 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum() / size) if size else 1.0
 
 
-def deterministic(opened) -> None:
+def equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
+
+
+def deterministic(opened: Callable[..., PairSequence]) -> None:
     first, second = opened(), opened()
     for i in spread(len(first)):
         a, b, c = first[i], first[i], second[i]
         for other in (b, c):
-            same = a.name == other.name and np.array_equal(a.hr, other.hr)
-            same = same and (np.array_equal(a.lr, other.lr) if a.lr is not None else other.lr is None)
-            if not same:
+            if a.name != other.name or not equal(a.hr, other.hr) or not equal(a.lr, other.lr):
                 raise Fault(
                     f"pair {i} ('{a.name}') changes from one reading to the next",
                     "no randomness in a dataset: that is the sampler's",
                 )
-    if hasattr(first, "fingerprint") and first.fingerprint() != second.fingerprint():
+    prints = [getattr(pairs, "fingerprint", lambda: "")() for pairs in (first, second)]
+    if prints[0] != prints[1]:
         raise Fault(
             "fingerprint() changes without the files changing", "derive it from names, sizes and times of the files"
         )

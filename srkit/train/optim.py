@@ -39,7 +39,8 @@ def make_schedule(
         )
     except ValueError as error:
         raise OptionError(f"schedule '{name}' over {steps} steps: {one_line(error)}") from None
-    return scheduler.step_update
+    rates: Callable[[int], None] = scheduler.step_update
+    return rates
 
 
 def clipper(parameters: Sequence[nn.Parameter], limit: float, by: str) -> Callable[[float], torch.Tensor]:

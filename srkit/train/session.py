@@ -312,7 +312,8 @@ def pack(registry: Registry, run: Run, part: Part, scale: int, display: Display,
     """The pack of a dataset; of training data that is in shards, those of this rank."""
     pairs = opened(registry, part, scale)
     if part is run.data and hasattr(pairs, "stores"):
-        return pairs.stores(world.rank, world.size)
+        stores: list[Store] = pairs.stores(world.rank, world.size)
+        return stores
     choice = registry.choose("dataset", part.name, part.options)
     what = f"packing {part.root or choice.label} x{scale}"
     lr = part is not run.data or run.make_lr == "store"

@@ -42,7 +42,8 @@ def make_upscaler(
 
     def forward(lr: Tensor) -> Tensor:
         lr = lr.contiguous(memory_format=memory)
-        return net(lr, scale) if record.multi_scale else net(lr)
+        sr: Tensor = net(lr, scale) if record.multi_scale else net(lr)
+        return sr
 
     def upscale(lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]

@@ -150,6 +150,6 @@ def with_licence(licence: str) -> str:
 
 def data_licence(registry: Registry, name: str) -> str:
     try:
-        return registry.find("dataset", name).component.licence
+        return str(registry.find("dataset", name).component.licence)
     except UnknownName:
         return ""

@@ -93,12 +93,13 @@ def by_suffix(model: Choice, source: str, out: Path) -> str:
     """The layout `out` has by its suffix. UsageError where that is none, or not one."""
     if out.suffix == OWN_SUFFIX:
         return OWN
-    fitting = [n for n, layout in model.component.layouts.items() if out.suffix in layout.suffixes and n != source]
+    layouts: Mapping[str, Layout] = model.component.layouts
+    fitting = [n for n, layout in layouts.items() if out.suffix in layout.suffixes and n != source]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise UsageError(f"'{out.name}' can be {' or '.join(fitting)}; say --to {fitting[0]}")
-    suffixes = {OWN_SUFFIX: OWN} | {s: n for n, each in model.component.layouts.items() for s in each.suffixes}
+    suffixes = {OWN_SUFFIX: OWN} | {s: n for n, each in layouts.items() for s in each.suffixes}
     offered = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items() if name != source)
     raise UsageError(f"'{out.name}': a file to write ends in {offered}")
 

@@ -109,6 +109,5 @@ def matches(about: dict[str, Any], model: Choice, word: str) -> bool:
     """Is this checkpoint of the model asked for? A model's own name means it with any options, a preset exactly."""
     if about["model"]["name"] != model.entry.qualified:
         return False
-    return word.rpartition(":")[2] == model.component.name or about["model"]["options"] == json.loads(
-        json.dumps(model.options)
-    )
+    same_options = about["model"]["options"] == json.loads(json.dumps(model.options))
+    return word.rpartition(":")[2] == model.component.name or bool(same_options)

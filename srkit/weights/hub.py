@@ -104,7 +104,7 @@ def told_to(progress: BytesDone) -> Any:
     class Told(tqdm):
         def __init__(self, *args: Any, **options: Any):
             self.so_far, self.whole = options.get("initial") or 0, options.get("total")
-            super().__init__(*args, **{**options, "disable": True})
+            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> None:
             self.so_far += n or 0

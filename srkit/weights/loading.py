@@ -173,7 +173,8 @@ def model_said(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(
             f"'{path}' is a training state; the weights beside it are {' and '.join(CHECKPOINTS[:2])}"
         )
-    return about["model"]
+    said: dict[str, Any] = about["model"]
+    return said
 
 
 def load_registered(

@@ -6,7 +6,7 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from srkit.checkpoint import read_about, read_tensors, save_tensors
+from srkit.checkpoint import load_tensors, read_about, read_tensors, save_tensors
 from srkit.errors import CheckpointError, FetchError, SrkitError, UsageError, one_line
 from srkit.files import write_atomically
 from srkit.nets import build_net, parameter_count
@@ -14,7 +14,7 @@ from srkit.plugins import Registry
 from srkit.weights.card import model_card
 from srkit.weights.find import checkpoint_in
 from srkit.weights.hub import CARD, LOG_IN, RUN, WEIGHTS, answer, check_name, endpoint
-from srkit.weights.loading import load_tensors, model_of
+from srkit.weights.loading import model_of
 
 
 def prepare(registry: Registry, path: Path, folder: Path, repository: str, licence: str = "") -> list[Path]:
