@@ -50,7 +50,7 @@ $(VENV)/installed-plugins: $(VENV)/installed $(OFFICIAL:=/pyproject.toml)
 	touch $@
 
 test: check $(VENV)/installed-plugins
-	$(BIN)/pytest
+	$(BIN)/pytest -rs
 
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
