@@ -5,7 +5,7 @@ Importing this imports no torch, so that `from srkit import *` stays light in a 
 
 from typing import TYPE_CHECKING, Any
 
-from srkit.errors import ImageError, UsageError, one_line
+from srkit.errors import ImageError, SrkitError, UsageError, one_line
 from srkit.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -59,12 +59,13 @@ class Upscaler:
     def __repr__(self) -> str:
         return f"<srkit {self.name} x{self.scale}, {self.parameters:,} parameters, on {self.device}>"
 
-    def upscale(self, picture: Any) -> Any:
+    def upscale(self, picture: Any, *, range: Any = None) -> Any:  # noqa: A002 - the option's name
         """The picture `scale` times larger, as what it came.
 
         A PIL image gives a PIL image: upright, with its transparency, gray if it was gray. An array of H,W,3 uint8
         gives such an array. A tensor of B,3,H,W or 3,H,W float in [0, 1] gives such a tensor, clipped, of the same
-        type on the same device.
+        type on the same device. range: of a gray PIL image of more than 8 bits, what black and white are: `(0, 4095)`;
+        else 16 bits are 0 to 65535, and float is 0 to 1.
 
         Raises UsageError for anything else, ImageError for an image that cannot be decoded, SrkitError when
         memory does not suffice.
@@ -73,15 +74,19 @@ class Upscaler:
         import torch
         from PIL import Image
 
-        from srkit.images import image_of, picture_of
+        from srkit.images import LOG, image_of, picture_of
         from srkit.upscale.picture import upscale_picture
         from srkit.upscale.wrap import to_pixels, to_tensor
 
         if isinstance(picture, Image.Image):
             try:
-                read = picture_of(picture)
-            except (OSError, SyntaxError, ValueError, EOFError) as error:
+                read = picture_of(picture, range=range)
+            except SrkitError:
+                raise
+            except Exception as error:  # a damaged file makes Pillow raise about anything
                 raise ImageError(f"the image cannot be decoded: {one_line(error)}") from None
+            if read.notice:
+                LOG.warning("the image: %s", read.notice)
             return image_of(upscale_picture(self._call, read, self.scale, self.device))
         if isinstance(picture, np.ndarray):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
@@ -96,8 +101,12 @@ class Upscaler:
 
         if not lr.is_floating_point() or lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not lr.numel():
             raise UsageError(f"a tensor must be B,3,H,W or 3,H,W float in [0, 1], not {shape_of(lr)} {lr.dtype}")
-        if lr.max() > 2:  # a little above 1 is what interpolation leaves
+        if not lr.isfinite().all():
+            raise UsageError("a tensor must be in [0, 1]; this one has values that are not finite")
+        if lr.max() > 2:  # a little outside is what interpolation leaves
             raise UsageError(f"a tensor must be in [0, 1]; this one goes up to {float(lr.max()):g}: divide it by 255")
+        if lr.min() < -1:
+            raise UsageError(f"a tensor must be in [0, 1]; this one goes down to {float(lr.min()):g}")
         batch = lr if lr.ndim == 4 else lr[None]
         sr: Tensor = self._call(batch.detach().to(self.device, torch.float32)).clamp(0, 1).to(lr.device, lr.dtype)
         return sr if lr.ndim == 4 else sr[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from srkit.cli import bench, data, doctor, gallery, plugins, sweep, train, upscale, weights
+from srkit.cli.notices import notices
 from srkit.errors import SrkitError, did_you_mean, one_line
 
 app = typer.Typer(
@@ -48,7 +49,8 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code: 0, 1 for a failure, 2 for wrong use, 130 for an interruption."""
     try:
-        code = app(list(arguments), standalone_mode=False, prog_name="srkit")
+        with notices():
+            code = app(list(arguments), standalone_mode=False, prog_name="srkit")
         if sys.stdout is not None:
             sys.stdout.flush()
         if code == 130:

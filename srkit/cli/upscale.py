@@ -1,5 +1,7 @@
 """`srkit upscale`: a larger picture beside the small one."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ from srkit.errors import SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Choice
 
 if TYPE_CHECKING:
+    from srkit.images import Picture
     from srkit.nets import Loaded
 
 DEFAULT_MODEL = "edsr-baseline"
@@ -34,6 +37,9 @@ def upscale(
     tile: Annotated[
         int | None, typer.Option(min=0, help="Side of a tile in input pixels, to bound memory; 0 for none.")
     ] = None,
+    pixel_range: Annotated[
+        str, typer.Option("--range", help="Black and white of gray 16-bit, 32-bit or float pixels: 0,4095.")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Upscale pictures: PHOTO.jpg becomes PHOTO_MODEL_xSCALE.png beside it."""
@@ -43,10 +49,12 @@ def upscale(
         check_one_target(inputs, file)
     registry = display.load()
 
+    from srkit.images import limits, read_picture
     from srkit.nets import pick_device
     from srkit.upscale.wrap import mark
     from srkit.weights.loading import load_model
 
+    read = partial(read_picture, range=limits(pixel_range) if pixel_range else None)
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
     place = pick_device(device)
     with display.Meter() as meter:
@@ -60,7 +68,7 @@ def upscale(
     failures = []
     for photo, target in zip(inputs, targets, strict=True):
         try:
-            print(one(loaded, photo, target, wrappers, tile))
+            print(one(loaded, photo, target, read, wrappers, tile))
         except SrkitError as error:
             failures.append(error)
             if len(inputs) > 1:
@@ -73,15 +81,17 @@ def upscale(
 
 def pictures_in(photos: list[Path]) -> list[Path]:
     """The files meant: each given, and all below each folder given."""
-    from srkit.images import SUFFIXES, list_images
+    from srkit.images import left_out, list_files
 
     inputs: list[Path] = []
     for photo in photos:
         if not photo.exists():
             raise missing_path(photo, "picture")
-        found = list_images(photo) if photo.is_dir() else [photo]
+        found, others = list_files(photo) if photo.is_dir() else ([photo], [])
         if not found:
-            raise UsageError(f"no pictures in '{photo}' ({', '.join(s[1:] for s in SUFFIXES)})")
+            raise UsageError(f"no pictures in '{photo}'" + (f": {left_out(others, photo)}" if others else ""))
+        if others:
+            display.say(left_out(others, photo))
         inputs += found
     return inputs
 
@@ -111,13 +121,16 @@ def targets_for(inputs: list[Path], folder: Path | None, ending: str) -> list[Pa
     return targets
 
 
-def one(loaded: "Loaded", photo: Path, target: Path, wrappers: list[Choice], tile: int | None) -> str:
+def one(
+    loaded: "Loaded", photo: Path, target: Path, read: "Callable[[Path], Picture]", wrappers: list[Choice],
+    tile: int | None,
+) -> str:  # fmt: skip
     """Upscale one file and say what was written."""
-    from srkit.images import read_picture, write_picture
+    from srkit.images import write_picture
     from srkit.upscale.picture import upscale_picture
     from srkit.upscale.wrap import make_upscaler
 
-    picture = read_picture(photo)
+    picture = read(photo)
     if picture.notice:
         display.say(f"{photo}: {picture.notice}")
     passes = 8 ** sum(w.label == "self-ensemble" for w in wrappers)
@@ -133,6 +146,7 @@ def one(loaded: "Loaded", photo: Path, target: Path, wrappers: list[Choice], til
         upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, done=done)
         device = next((p.device for p in loaded.net.parameters()), "cpu")
         result = upscale_picture(upscaler, picture, loaded.scale, device)
-    write_picture(target, result)
+    if lost := write_picture(target, result):
+        display.say(f"{target}: {lost}")
     (height, width), (tall, wide) = picture.rgb.shape[:2], result.rgb.shape[:2]
     return f"{target}  ({width}x{height} -> {wide}x{tall})"

@@ -20,7 +20,7 @@ from srkit.components import Archive
 from srkit.errors import DataError, SrkitError, one_line
 from srkit.fetch import CHUNK, BytesDone, amount, fetch
 from srkit.files import write_atomically
-from srkit.images import SUFFIXES, list_images
+from srkit.images import list_images, readable_suffixes
 
 RECORD = "checksums.json"
 
@@ -209,7 +209,11 @@ def safe_parts(path: Path, name: str) -> tuple[str, ...]:
 def is_wanted(parts: tuple[str, ...], folders: Mapping[str, int]) -> bool:
     name = PurePosixPath(*parts)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and name.suffix.lower() in SUFFIXES and any(name.is_relative_to(folder) for folder in folders)
+    return (
+        not hidden
+        and name.suffix.lower() in readable_suffixes()
+        and any(name.is_relative_to(folder) for folder in folders)
+    )
 
 
 def copy(member: Member, target: Path) -> None:

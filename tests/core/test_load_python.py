@@ -100,8 +100,13 @@ def test_transparency_gray_orientation_and_profile_survive(photo):
     assert gray.mode == "L"
     np.testing.assert_array_equal(np.asarray(gray), imresize(alpha, 2))
     assert bicubic.upscale(Image.fromarray(alpha).convert("LA")).mode == "LA"
-    for mode in ("P", "1", "CMYK", "I;16", "F"):
+    for mode in ("P", "1", "CMYK", "I;16"):
         assert bicubic.upscale(Image.fromarray(alpha).convert(mode)).size == (60, 40)
+    for mode in ("I;16", "I", "F"):
+        same = bicubic.upscale(Image.fromarray(alpha).convert(mode), range=255)
+        np.testing.assert_array_equal(np.asarray(same), imresize(alpha, 2))
+    with pytest.raises(ImageError, match="its float pixels go from .* --range"):
+        bicubic.upscale(Image.fromarray(alpha).convert("F"))
 
     turned = Image.fromarray(photo[:20, :30])
     turned.getexif()[0x0112] = 6  # its top is at the right
