@@ -27,7 +27,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise SrkitError("learning curves need matplotlib: pip install 'srkit[bench]'") from None
+        raise SrkitError("learning curves need matplotlib: pip install matplotlib") from None
 
 
 def draw_curves(curves: Sequence[Curve], title: str) -> dict[str, bytes]:

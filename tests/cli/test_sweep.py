@@ -230,7 +230,7 @@ def test_looks_tell_every_cell_apart():
 def test_without_matplotlib_it_says_so_before_any_work(run_srkit, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, err = run_srkit("sweep", *GRID, "--steps", 1)
-    assert (code, err) == (1, "srkit: learning curves need matplotlib: pip install 'srkit[bench]'\n")
+    assert (code, err) == (1, "srkit: learning curves need matplotlib: pip install matplotlib\n")
     assert not list(tmp_path.iterdir())
 
 
