@@ -41,7 +41,7 @@ from srkit.imresize import imresize, imresize_torch
 from srkit.plugins import Registry, load_plugins
 
 if TYPE_CHECKING:
-    from srkit.api import Upscaler, load
+    from srkit.api import BestScore, FitResult, PictureScore, ScoreResult, Upscaler, fit, load, score
     from srkit.files import data_folder
     from srkit.images import image_size, list_images, read_rgb
     from srkit.run import Part, Run
@@ -52,11 +52,13 @@ __all__ = [
     "Archive",
     "Augmentation",
     "Batch",
+    "BestScore",
     "CheckpointError",
     "ChecksumError",
     "DataError",
     "Dataset",
     "FetchError",
+    "FitResult",
     "ImageError",
     "Layout",
     "Loss",
@@ -66,10 +68,12 @@ __all__ = [
     "OptionError",
     "Pair",
     "Part",
+    "PictureScore",
     "PluginError",
     "Reading",
     "Registry",
     "Run",
+    "ScoreResult",
     "SrkitError",
     "Tracker",
     "UnknownName",
@@ -78,6 +82,7 @@ __all__ = [
     "Weights",
     "Wrapper",
     "data_folder",
+    "fit",
     "hookimpl",
     "image_size",
     "imresize",
@@ -88,17 +93,24 @@ __all__ = [
     "load_plugins",
     "missing_path",
     "read_rgb",
+    "score",
 ]
 
 _WHERE = {
+    "BestScore": "api",
+    "FitResult": "api",
     "Part": "run",
+    "PictureScore": "api",
     "Run": "run",
+    "ScoreResult": "api",
     "Upscaler": "api",
     "data_folder": "files",
+    "fit": "api",
     "image_size": "images",
     "list_images": "images",
     "load": "api",
     "read_rgb": "images",
+    "score": "api",
 }
 
 

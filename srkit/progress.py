@@ -32,14 +32,15 @@ def tell(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def seconds_of(text: str | None) -> float | None:
+def seconds_of(length: str | float | None) -> float | None:
     """`10m`, `90s`, `1h30m` or plain seconds, as seconds. UsageError for anything else."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    if length is None or (isinstance(length, int | float) and length > 0):
+        return length
+    text = str(length).strip().lower()
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
     total = sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
     if not total:
-        raise UsageError(f"'{text}' is no length of time; write 90s, 10m or 1h30m")
+        raise UsageError(f"'{length}' is no length of time; write 90s, 10m or 1h30m")
     return total
 
 

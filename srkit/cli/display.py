@@ -35,17 +35,6 @@ def table(
 
     right: the columns aligned to the right. sections: the rows with a line below them.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from srkit.evaluate.report import text_of
 
-    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, heading in enumerate(headings):
-        made.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
-    for i, row in enumerate(rows):
-        made.add_row(*map(Text, row), end_section=i in sections)
-    with console.capture() as capture:
-        console.print(made)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip()))
+    print(text_of(headings, rows, right, sections=sections, width=None if sys.stdout.isatty() else 1000))

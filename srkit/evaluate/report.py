@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from srkit.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Row:
 
 
 def protocol_of(rows: Sequence[Row]) -> str:
-    """The one protocol of all rows. Raises ValueError for two."""
+    """The one protocol of all rows. Raises UsageError for two."""
     found = {row.protocol for row in rows}
     if len(found) != 1:
-        raise ValueError(f"a table of two protocols means nothing: {sorted(found)}")
+        raise UsageError(f"scores of two protocols cannot be compared in one table: {' and '.join(sorted(found))}")
     return found.pop()
 
 
@@ -76,3 +78,32 @@ def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def digits(metric: str, value: float) -> str:
     return f"{value:.4f}" if metric == "psnr" else f"{value:.5f}"
+
+
+def text_of(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Container[int] = (),
+    *,
+    sections: Container[int] = (),
+    width: int | None = 1000,
+) -> str:
+    """A table as lines of text, without a line break at the end.
+
+    right: the columns aligned to the right. sections: the rows with a line below them. width: in characters, beyond
+    which cells are folded; None is that of the terminal.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=width, highlight=False, force_jupyter=False, force_terminal=False if width else None)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, heading in enumerate(headings):
+        made.add_column(Text(heading), justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
+    for i, row in enumerate(rows):
+        made.add_row(*map(Text, row), end_section=i in sections)
+    with console.capture() as capture:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip())

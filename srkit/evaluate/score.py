@@ -77,15 +77,35 @@ def score_set(
     upscalers = {
         name: make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers) for name, loaded in models.items()
     }
-    found: dict[str, list[ImageScore]] = {name: [] for name in models}
-    for i in range(len(pairs) if models else 0):
+    found = score_pairs(
+        upscalers, pairs, scale, metrics, protocol, device=device, done=lambda name: done(f"{name} x{scale} {set_name}")
+    )
+    return [row_of(name + mark(wrappers), models[name], set_name, found[name], protocol) for name in models]
+
+
+def score_pairs(
+    upscalers: Mapping[str, Upscale],
+    pairs: PairSequence,
+    scale: int,
+    metrics: Metrics,
+    protocol: Protocol,
+    *,
+    device: torch.device,
+    done: Callable[[str], None] = lambda name: None,
+) -> dict[str, list[ImageScore]]:
+    """The score of each upscaler, by name, on each pair, without the pixels; each LR picture is made once for all.
+
+    done(name) is called after each upscaler's each picture. Raises DataError as `score_image` and `aligned`.
+    """
+    found: dict[str, list[ImageScore]] = {name: [] for name in upscalers}
+    for i in range(len(pairs) if upscalers else 0):
         pair = pairs[i]
         lr, hr = aligned(pair, scale)
         for name, upscaler in upscalers.items():
             result = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
             found[name].append(replace(result, sr=hr[:0]))  # the pixels are not needed any more
-            done(f"{name} x{scale} {set_name}")
-    return [row_of(name + mark(wrappers), models[name], set_name, found[name], protocol) for name in models]
+            done(name)
+    return found
 
 
 def row_of(name: str, loaded: Loaded, set_name: str, found: Sequence[ImageScore], protocol: Protocol) -> Row:

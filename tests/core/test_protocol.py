@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from srkit import UnknownName, read_rgb
+from srkit import UnknownName, UsageError, read_rgb
 from srkit.evaluate.protocol import PROTOCOLS, protocol_named
 from srkit.evaluate.report import Row, to_table
 from srkit.evaluate.score import mean
@@ -72,5 +72,5 @@ def test_crops_and_colours():
 
 def test_a_table_refuses_two_protocols():
     rows = [Row("m", 2, "set5", 5, protocol, {"psnr": 30.0}, 0, 0.1) for protocol in ("y", "rgb")]
-    with pytest.raises(ValueError, match="two protocols"):
+    with pytest.raises(UsageError, match="two protocols cannot be compared in one table: rgb and y"):
         to_table(rows)
