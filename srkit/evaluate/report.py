@@ -66,6 +66,9 @@ def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """(headings, cells): scores with their protocol in the heading, times in seconds per image."""
     protocol = protocol_of(rows)
     metrics = list(rows[0].scores)
+    for row in rows:
+        if list(row.scores) != metrics:
+            raise UsageError(f"scores by other metrics: {', '.join(metrics)} and {', '.join(row.scores)}")
     headings = ["model", "scale", "set", *(f"{m.upper()} ({protocol})" for m in metrics), "parameters", "s/image"]
     cells = [
         [row.model, f"x{row.scale}", row.dataset]
