@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from srkit.components import (
     Archive,
     Augmentation,
+    Backend,
     Batch,
+    Command,
     Dataset,
     Layout,
     Loss,
@@ -51,10 +53,12 @@ __version__ = "0.2.0"
 __all__ = [
     "Archive",
     "Augmentation",
+    "Backend",
     "Batch",
     "BestScore",
     "CheckpointError",
     "ChecksumError",
+    "Command",
     "DataError",
     "Dataset",
     "FetchError",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "KINDS", "Archive", "Augmentation", "Batch", "Component", "Dataset", "Layout", "Lazy", "Loss", "Metric", "Model",
-    "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper", "lazy",
+    "KINDS", "Archive", "Augmentation", "Backend", "Batch", "Command", "Component", "Dataset", "Layout", "Lazy", "Loss",
+    "Metric", "Model", "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper", "lazy",
 ]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -74,7 +74,8 @@ class Weights:
     """A trained weight file of a model, as data: srkit's own, or in one of the model's `layouts`.
 
     Attributes:
-        scale: of the network that the file holds.
+        scales: the scales the file serves; several for a `multi_scale` model. Either this or `scale` is given.
+        scale: the one scale the file serves; None where there are several.
         resource: `package:path/in/package`, a file shipped in a plugin's wheel. Either this or `url`.
         url: http or https; downloaded into the cache when it is first used, and compared with `sha256`.
         preset: of which preset; empty: of any, the user's options included.
@@ -85,7 +86,8 @@ class Weights:
         trained_on: the training data, for the reader: `DIV2K`.
     """
 
-    scale: int
+    scale: int | None = None
+    scales: Sequence[int] = ()
     resource: str = ""
     url: str = ""
     preset: str = ""
@@ -96,6 +98,12 @@ class Weights:
     trained_on: str = ""
 
     def __post_init__(self) -> None:
+        # Both may be set where they agree, as in a copy by dataclasses.replace().
+        if (self.scale is None) == (not self.scales) and tuple(self.scales) != (self.scale,):
+            raise ValueError("weights have either a scale or scales")
+        scales = tuple(self.scales) or (self.scale,)
+        object.__setattr__(self, "scales", scales)
+        object.__setattr__(self, "scale", scales[0] if len(scales) == 1 else None)
         if bool(self.resource) == bool(self.url):
             raise ValueError("weights have either a resource or a url")
         if self.url and not re.fullmatch(r"https?://[^/]+/(.*/)?[^/?#]+\.(safetensors|pth?)", self.url):
@@ -182,6 +190,8 @@ class Model(Component):
         for preset in self.presets:
             if not NAME.fullmatch(preset):
                 raise ValueError(f"a preset's name is letters, digits and . _ + -, not {preset!r}")
+        if not self.multi_scale and any(len(weights.scales) > 1 for weights in self.weights):
+            raise ValueError(f"'{self.name}': weights for several scales need multi_scale=True")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +252,12 @@ class Dataset(Component):
     `fingerprint() -> str`, which must change when its pixels do, is packed once and found again;
     without it, it is packed anew for each run.
 
+    A dataset that is packed already, in parts that each rank opens for itself, has `stores(rank, size)`: the
+    packs of rank `rank` of `size`, a list of `srkit.data.store.Store` as `srkit.data.store.read_pack(path)` gives
+    them. Training on it packs nothing, and with several ranks each draws its own batches from its own packs only.
+    All the packs of `stores(0, 1)`, one after another, are the sequence itself. Raises UsageError where there are
+    fewer packs than ranks.
+
     Attributes:
         benchmark: a published test set, scored by `srkit bench` when it is found.
         archives: the files it is published as, for `srkit data fetch`. Where the user names no root, a
@@ -288,12 +304,48 @@ class Augmentation(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Wrapper(Component):
-    """`build(upscaler, *, ...)` gives another upscaler: `B,3,H,W` in [0, 1] to `B,3,s*H,s*W`."""
+    """`build(upscaler, *, ...)` gives another upscaler: `B,3,H,W` in [0, 1] to `B,3,s*H,s*W`.
+
+    Attributes:
+        passes: how often it calls the upscaler for one picture, for the progress display; a number, or a function
+            of its options.
+        mark: what it adds to a model's name in tables and file names; empty for `+` and its own name.
+    """
+
+    passes: int | Callable[..., int] = 1
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tracker(Component):
     """`build(run_dir, *, ...)` gives `scalars(step, {name: float})`, `images(step, {name: H,W,3 uint8})`, `close()`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Component):
+    """A command of `srkit`: `srkit NAME ...` runs it, and `srkit --help` lists it by its `summary`.
+
+    `build` is a `typer.Typer` app, or a function whose parameters typer reads as arguments and options. It is not
+    called to make the command; it is the command. Named by `srkit.lazy`, it is imported when the command is run,
+    not when it is listed. A built-in command keeps its name, and a name that two packages use is refused:
+    `srkit PACKAGE:NAME` then says which.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend(Component):
+    """`build(net, scale, *, precision, ...)` gives a function of a tile: `B,3,H,W` to `B,3,scale*H,scale*W`.
+
+    `net` is a `torch.nn.Module` called `net(lr)`, in evaluation mode on the device it is to be used on; a
+    multi-scale model comes as a module for the one scale. Both tensors are float32 in [0, 1] on that device (what
+    comes out may leave [0, 1] a little). `precision` is an option by which the user chooses one of `precisions`.
+
+    Attributes:
+        precisions: what it can compute in -> the largest absolute difference, on values in [0, 1], that its result
+            may have from the network's own in float32. `srkit plugins check` measures it on a small network.
+    """
+
+    precisions: Mapping[str, float] = field(default_factory=lambda: {"fp32": 1e-4})
 
 
 @dataclass(frozen=True)
@@ -313,7 +365,7 @@ class Pair:
 
 
 class PairSequence(Protocol):
-    """What a dataset's build gives. It may also have `fingerprint() -> str`."""
+    """What a dataset's build gives. It may also have `fingerprint() -> str` and `stores(rank, size)`: see `Dataset`."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Pair: ...
@@ -341,4 +393,6 @@ KINDS: dict[str, tuple[type[Component], str]] = {
     "augmentation": (Augmentation, "srkit_augmentations"),
     "wrapper": (Wrapper, "srkit_wrappers"),
     "tracker": (Tracker, "srkit_trackers"),
+    "command": (Command, "srkit_commands"),
+    "backend": (Backend, "srkit_backends"),
 }

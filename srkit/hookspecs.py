@@ -10,10 +10,12 @@ from collections.abc import Iterable
 
 import pluggy
 
-from srkit.components import Augmentation, Dataset, Loss, Metric, Model, Tracker, Wrapper
+from srkit.components import Augmentation, Backend, Command, Dataset, Loss, Metric, Model, Tracker, Wrapper
 
 GROUP = "srkit"  # the entry-point group, and the project name pluggy knows hooks by
-API = 1  # the version of this contract; a plugin made for another says so by a module attribute `srkit_api = 2`
+#: The version of this contract. A plugin says which it is made for by a module attribute, `srkit_api = 1`;
+#: one that does not is made for 1, whatever the present version is.
+API = 1
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -52,3 +54,13 @@ def srkit_wrappers() -> Iterable[Wrapper]:
 @hookspec
 def srkit_trackers() -> Iterable[Tracker]:
     """Where a training run's figures and pictures are written."""
+
+
+@hookspec
+def srkit_commands() -> Iterable[Command]:
+    """Commands added to `srkit`, imported when they are run."""
+
+
+@hookspec
+def srkit_backends() -> Iterable[Backend]:
+    """What a network runs in: a function of a tile, made of network, scale and precision."""

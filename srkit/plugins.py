@@ -11,12 +11,14 @@ from typing import Any
 import pluggy
 
 from srkit import hookspecs
-from srkit.components import KINDS, Component, Model
+from srkit.components import KINDS, Command, Component, Model
 from srkit.errors import PluginError, UnknownName, UsageError, did_you_mean, one_line
 from srkit.hookspecs import API, GROUP
 from srkit.options import check, options_of
 
 BUILTIN = "srkit"
+#: What `srkit` calls its own commands: a plugin's of the same name is run as `srkit PACKAGE:NAME`.
+OWN_COMMANDS = ("upscale", "train", "bench", "sweep", "gallery", "doctor", "plugins", "data", "weights")
 
 
 @dataclass(frozen=True)
@@ -119,18 +121,21 @@ def names(component: Component) -> tuple[str, ...]:
 
 
 def declared_options(entry: Entry) -> dict[str, Any]:
-    """`options_of`, with a build that cannot be imported told as the plugin's fault."""
+    """`options_of`, with a build that cannot be imported told as the plugin's fault. A command's are typer's."""
+    if isinstance(entry.component, Command):
+        return {}
     try:
         return options_of(entry.component.build)
     except Exception as error:
         raise PluginError(f"{entry.kind} '{entry.qualified}' cannot be imported: {one_line(error)}") from error
 
 
-def load_plugins() -> Registry:
+def load_plugins(*, builtin: bool = True) -> Registry:
     """Load every plugin of the entry-point group `srkit`, each apart from the others.
 
     `SRKIT_PLUGINS=a,b` loads only those (distribution or entry-point names) beside the built-ins, and
     `SRKIT_PLUGINS=` none at all. `SRKIT_STRICT=1` raises PluginError at the first that is broken.
+    builtin: False leaves the built-ins out, which takes less time: `srkit --help` looks for commands only.
     """
     registry = Registry()
     wanted = os.environ.get("SRKIT_PLUGINS")
@@ -141,7 +146,7 @@ def load_plugins() -> Registry:
         if (package, point.name) in seen:  # one distribution found twice on sys.path
             continue
         seen.add((package, point.name))
-        if only is None or package == BUILTIN or {package, point.name} & only:
+        if builtin if package == BUILTIN else only is None or {package, point.name} & only:
             load_one(registry, point)
     for word in sorted((only or set()) - {word for pair in seen for word in pair}):
         registry.notices.append(f"SRKIT_PLUGINS names '{word}', which is not installed")
@@ -173,7 +178,7 @@ def load_one(registry: Registry, point: EntryPoint) -> None:
 
 def records(plugin: object) -> Iterable[tuple[str, Any]]:
     """Every record a plugin's hooks return, with its kind, checked against the hook specifications."""
-    if (made_for := getattr(plugin, "srkit_api", API)) != API:
+    if (made_for := getattr(plugin, "srkit_api", 1)) != API:
         raise PluginError(f"it is made for srkit API {made_for}, and this srkit has API {API}; install a fitting pair")
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -190,8 +195,10 @@ def records(plugin: object) -> Iterable[tuple[str, Any]]:
 
 
 def clashes(registry: Registry, entry: Entry) -> Iterable[str]:
-    """A line for each name of `entry` that another package already uses."""
+    """A line for each name of `entry` that srkit or another package already uses."""
     for name in names(entry.component):
+        if entry.kind == "command" and name in OWN_COMMANDS:
+            yield f"'{name}' stays srkit's own command; run that of {entry.package} as {entry.package}:{name}"
         for other in registry.of(entry.kind):
             if name in names(other.component):
                 rule = f"'{name}' stays the built-in" if other.package == BUILTIN else "the bare name is refused"

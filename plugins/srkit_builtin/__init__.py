@@ -3,10 +3,11 @@
 import math
 from functools import partial
 
-from srkit import Augmentation, Dataset, Layout, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
+from srkit import Augmentation, Backend, Dataset, Layout, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
 from srkit_builtin import archives
 from srkit_builtin.folders import Folder, benchmark, samples
 
+srkit_api = 1
 ANY_SCALE = tuple(range(2, 9))
 
 
@@ -255,6 +256,8 @@ def srkit_wrappers() -> list[Wrapper]:
         Wrapper(
             name="self-ensemble",
             build=lazy("srkit_builtin.self_ensemble:SelfEnsemble"),
+            passes=8,
+            mark="+",
             summary="Mean over the eight flips and transposes, the '+' of the tables; eight times the work",
         ),
     ]
@@ -267,5 +270,17 @@ def srkit_trackers() -> list[Tracker]:
             name="jsonl",
             build=lazy("srkit_builtin.jsonl:JsonLines"),
             summary="log.jsonl in the run's folder; always on",
+        ),
+    ]
+
+
+@hookimpl
+def srkit_backends() -> list[Backend]:
+    return [
+        Backend(
+            name="torch",
+            build=lazy("srkit.upscale.backend:torch_backend"),
+            precisions={"fp32": 1e-5, "bf16": 2e-2, "fp16": 3e-3},
+            summary="PyTorch, on the device the network is on",
         ),
     ]

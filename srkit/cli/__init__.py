@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 import typer
 
 from srkit.cli import bench, data, doctor, gallery, plugins, sweep, train, upscale, weights
+from srkit.cli.from_plugins import WithPlugins
 from srkit.cli.notices import notices
 from srkit.errors import SrkitError, did_you_mean, one_line
 
 app = typer.Typer(
     name="srkit",
+    cls=WithPlugins,
     help="Super-resolution: train a model, score it, make a picture larger. Everything is a plugin.",
     no_args_is_help=True,
     add_completion=False,
@@ -88,7 +90,8 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
         known = [name for p in context.command.params for name in p.opts] if context else []
         return f"{command}no option '{option}'{did_you_mean(option, [*known, '--help'])}"
     if match := re.match(r"No such command '(.+?)'", text):
-        return f"no command '{match[1]}'{did_you_mean(match[1], [*COMMANDS, 'plugins', 'data', 'weights'])}"
+        known = context.command.list_commands(context) if context else []
+        return f"no command '{match[1]}'{did_you_mean(match[1], known)}"
     named = re.search(r"'(-[\w-]+)'", text)
     given = list(arguments)[list(arguments).index(named[1]) + 1 :][:1] if named and named[1] in arguments else []
     got = f", not '{given[0]}'" if given and "should be" in text else ""

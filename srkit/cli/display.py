@@ -20,9 +20,9 @@ __all__ = [
 ]
 
 
-def load() -> Registry:
+def load(*, builtin: bool = True) -> Registry:
     """The installed plugins; each broken one is told on stderr, in one line."""
-    registry = load_plugins()
+    registry = load_plugins(builtin=builtin)
     for notice in registry.notices:
         say(notice)
     return registry

@@ -36,7 +36,7 @@ def plugins(
     search: Annotated[str | None, typer.Option(help="Only what has this word in its name, package or summary.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every model, loss, dataset, metric, augmentation, wrapper and tracker that is installed, or show NAME."""
+    """List every model, loss, dataset and other component that is installed, or show NAME."""
     if context.invoked_subcommand is not None:
         return
     if kind is not None and kind not in KINDS:
@@ -255,7 +255,14 @@ def show(entry: Entry) -> None:
         print(f"  preset {preset}: {', '.join(f'{k}={v}' for k, v in values.items()) or 'the defaults'}")
     for w in getattr(entry.component, "weights", ()):
         claims = ", ".join(f"{k} {v}" for k, v in w.claims.items())
-        what = [w.preset or entry.component.name, f"x{w.scale}", w.tag, claims, w.trained_on, w.licence]
+        what = [
+            w.preset or entry.component.name,
+            ", ".join(f"x{s}" for s in w.scales),
+            w.tag,
+            claims,
+            w.trained_on,
+            w.licence,
+        ]
         print("  weights " + " ".join(word for word in what if word))
     if about.get("layouts"):
         print(f"  weights of {', '.join(about['layouts'])} load as they are; to write them: srkit weights convert")

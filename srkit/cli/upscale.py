@@ -128,19 +128,19 @@ def one(
     """Upscale one file and say what was written."""
     from srkit.images import write_picture
     from srkit.upscale.picture import upscale_picture
-    from srkit.upscale.wrap import make_upscaler
+    from srkit.upscale.wrap import make_upscaler, passes
 
     picture = read(photo)
     if picture.notice:
         display.say(f"{photo}: {picture.notice}")
-    passes = 8 ** sum(w.label == "self-ensemble" for w in wrappers)
+    times = passes(wrappers)
     with display.Progress(photo.name, 1) as progress:
         finished = 0
 
         def done(tiles: int, total: int) -> None:
             nonlocal finished
             finished += 1
-            progress.total = max(total * passes, finished)
+            progress.total = max(total * times, finished)
             progress.at(finished)
 
         upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, done=done)

@@ -151,7 +151,7 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
         if weights.preset not in ("", model.preset):
             continue
         offered = {
-            "scales": [weights.scale],
+            "scales": list(weights.scales),
             "url": weights.url,
             "tag": weights.tag,
             "claims": dict(weights.claims),

@@ -22,6 +22,8 @@ KINDS_TOLD = {
     ),
     "wrapper": ("Mean of a picture and its mirror image", ["srkit upscale PHOTO --model MODEL --wrapper @NAME@"]),
     "tracker": ("Figures as a CSV file", ["srkit train --set tracker=@NAME@ --max-time 1m"]),
+    "command": ("Print the size of pictures", ["srkit @NAME@ PHOTO"]),
+    "backend": ("The network in 64-bit numbers", ["srkit upscale PHOTO --model MODEL --backend @NAME@"]),
 }
 
 

@@ -15,6 +15,7 @@ from srkit.hookspecs import GROUP
 from srkit.options import REQUIRED
 from srkit.plugins import BUILTIN, Entry, Registry, declared_options
 
+OF_THEIR_OWN = ("model", "dataset", "command", "backend")  # kinds whose checks have a module of their own
 HEAVY = ("torch", "torchvision", "timm", "kornia", "cv2", "scipy", "pandas")
 
 
@@ -75,13 +76,11 @@ def checks_of(registry: Registry, entry: Entry, root: Path | None = None) -> Ite
     yield Check("the module imports nothing heavy", lambda: light_import(entry))
     yield Check("every option is typed and documented", lambda: documented(entry))
     yield Check("it says what it is and under which licence", lambda: labelled(entry))
-    module = importlib.import_module(
-        f"srkit.testing.{entry.kind}s" if entry.kind in ("model", "dataset") else "srkit.testing.parts"
-    )
-    if entry.kind == "dataset":
-        yield from module.checks(registry, entry, root)
+    if entry.kind in OF_THEIR_OWN:
+        checks = importlib.import_module(f"srkit.testing.{entry.kind}s").checks
+        yield from checks(registry, entry, root) if entry.kind == "dataset" else checks(registry, entry)
     else:
-        yield from getattr(module, "checks" if entry.kind == "model" else f"{entry.kind}_checks")(registry, entry)
+        yield from getattr(importlib.import_module("srkit.testing.parts"), f"{entry.kind}_checks")(registry, entry)
 
 
 def check_package(registry: Registry, package: str, root: Path | None = None) -> dict[str, list[Finding]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from srkit.errors import SrkitError
 from srkit.plugins import Choice
+from srkit.upscale.backend import tile_function
 from srkit.upscale.size import crop_to, pad_to_multiple
 from srkit.upscale.tiles import TILE, tiled
 
@@ -22,17 +24,19 @@ def make_upscaler(
     *,
     tile: int | None = None,
     wrappers: Sequence[Choice] = (),
+    backend: Choice | None = None,
     channels_last: bool = True,
     done: Callable[[int, int], None] = lambda tiles, total: None,
 ) -> Upscale:
     """An upscaler, `B,3,H,W` float in [0, 1] to `B,3,s*H,s*W`, without gradients, in evaluation mode.
 
     tile: side of a tile in LR pixels; 0 for none; None for the default where the model declares its
-    receptive field, so that tiles cannot be seen, and none where it does not.
+    receptive field, so that tiles cannot be seen, and none where it does not. backend: what the network runs in,
+    with its options; None for PyTorch, which `channels_last` is for. Any other may hold the weights as they are now.
     """
     record = model.component
-    memory = torch.channels_last if channels_last else torch.contiguous_format
-    net = net.to(memory_format=memory)
+    with evaluation_mode(net):
+        forward = tile_function(backend, net, model, scale, channels_last)
     field = record.receptive_field
     if callable(field):
         field = field(scale, **model.options)
@@ -40,16 +44,11 @@ def make_upscaler(
         tile = TILE if field is not None else 0
     overlap = 32 if field is None else field
 
-    def forward(lr: Tensor) -> Tensor:
-        lr = lr.contiguous(memory_format=memory)
-        sr: Tensor = net(lr, scale) if record.multi_scale else net(lr)
-        return sr
-
     def upscale(lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]
         padded = pad_to_multiple(lr, record.size_multiple)
         try:
-            with evaluating(net):
+            with evaluation_mode(net), torch.inference_mode():
                 if tile and max(padded.shape[-2:]) > tile:
                     sr = tiled(forward, padded, scale, tile, overlap, multiple=record.size_multiple, done=done)
                 else:
@@ -67,20 +66,25 @@ def make_upscaler(
 
 
 @contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, what it was outside: validation must leave training as it found it."""
     was_training = net.training
     net.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         net.train(was_training)
 
 
 def mark(wrappers: Sequence[Choice]) -> str:
-    """What wrappers add to a model's name: the '+' of the tables for self-ensemble, `+name` for any other."""
-    return "".join("+" if w.entry.qualified == "srkit:self-ensemble" else f"+{w.label}" for w in wrappers)
+    """What wrappers add to a model's name in tables and file names."""
+    return "".join(w.component.mark or f"+{w.label}" for w in wrappers)
+
+
+def passes(wrappers: Sequence[Choice]) -> int:
+    """How often the innermost upscaler is called for one picture."""
+    counts = [w.component.passes for w in wrappers]
+    return prod(n(**w.options) if callable(n) else n for n, w in zip(counts, wrappers, strict=True))
 
 
 def to_tensor(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

@@ -28,7 +28,7 @@ def quietly(what: str) -> BytesDone:
 
 def registered(model: Choice, scale: int) -> list[Weights]:
     """The weights its plugin offers for this preset and scale."""
-    return [w for w in model.component.weights if w.scale == scale and w.preset in ("", model.preset)]
+    return [w for w in model.component.weights if scale in w.scales and w.preset in ("", model.preset)]
 
 
 def registered_file(model: Choice, weights: Weights, downloads: Downloads = quietly) -> Path:

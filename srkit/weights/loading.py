@@ -44,7 +44,7 @@ def load_model(
     if not model.component.trainable:
         return Loaded(build_net(model, [wanted], device), model, wanted)
     if offered := registered(model, wanted):
-        return load_registered(registry, model, offered[0], device, downloads)
+        return load_registered(registry, model, offered[0], wanted, device, downloads)
     if model.component.from_file is not None:
         raise NoWeights(f"'{model.label}' has no weights of its own; name a weight file: --model FILE")
     for path, about in trained_runs():
@@ -178,11 +178,12 @@ def model_said(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_registered(
-    registry: Registry, model: Choice, weights: Weights, device: torch.device | str, downloads: Downloads = quietly
-) -> Loaded:
-    """Weights a plugin offers, their checksum compared."""
+    registry: Registry, model: Choice, weights: Weights, scale: int, device: torch.device | str,
+    downloads: Downloads = quietly,
+) -> Loaded:  # fmt: skip
+    """Weights a plugin offers, their checksum compared, to upscale by `scale`, one of theirs."""
     path = registered_file(model, weights, downloads)
     tensors: Mapping[str, Tensor] = read_tensors(path)
     if not is_own(path) and (known := recognise_by(registry, model.entry, tensors)):
         tensors = known.reading.tensors
-    return assembled(model, [weights.scale], tensors, path, scale=weights.scale, device=device)
+    return assembled(model, weights.scales, tensors, path, scale=scale, device=device)

@@ -124,7 +124,7 @@ def test_plugins_lists_and_shows(run_srkit):
         "metric psnr", "metric ssim", "augmentation dihedral", "augmentation colour-jitter",
         "augmentation channel-shuffle", "augmentation mixup", "augmentation blend", "augmentation cutmix",
         "augmentation cutblur", "augmentation rescale", "augmentation realistic",
-        "wrapper self-ensemble", "tracker jsonl",
+        "wrapper self-ensemble", "tracker jsonl", "backend torch",
     ]  # fmt: skip
     assert all(p["package"] == "srkit" and p["version"] for p in listed)
     _, table, _ = run_srkit("plugins")

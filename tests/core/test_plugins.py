@@ -1,8 +1,12 @@
 """Discovery: every way a plugin can be broken is one line, and everything else works."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from srkit import Loss, Model, PluginError, Registry, UnknownName, UsageError, load_plugins
+from srkit import Loss, Model, PluginError, Registry, UnknownName, UsageError, Weights, Wrapper, load_plugins, plugins
+from srkit.upscale.wrap import mark, passes
 
 GOOD = """
 from srkit import Model, hookimpl
@@ -141,3 +145,48 @@ def test_every_built_in_declares_options_that_can_be_read(registry):
         choice = registry.choose(entry.kind, entry.component.name)
         assert entry.component.summary, entry.qualified
         assert isinstance(choice.options, dict)
+
+
+def test_a_plugin_is_made_for_the_version_it_says_and_else_for_1(install, monkeypatch):
+    install("srkit-one", "srkit_api = 1\n" + GOOD.format(name="one"))
+    install("srkit-none", GOOD.format(name="none"))
+    install("srkit-two", "srkit_api = 2\n" + GOOD.format(name="two"))
+    assert {e.package for e in load_plugins().entries} == {"srkit", "srkit-one", "srkit-none"}
+    monkeypatch.setattr(plugins, "API", 2)
+    registry = load_plugins()
+    assert {e.package for e in registry.entries} == {"srkit-two"}
+    for name in ("srkit-one:srkit_one", "srkit-none:srkit_none"):
+        assert any(
+            name in notice and "made for srkit API 1, and this srkit has API 2" in notice for notice in registry.notices
+        )
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("plugins/*/*/__init__.py")), ids=str)
+def test_official_plugins_say_which_version_they_are_made_for(path):
+    assert "\nsrkit_api = 1" in path.read_text()
+
+
+def test_weights_serve_one_scale_or_several():
+    assert Weights(scale=2, resource="a:b").scales == (2,)
+    assert Weights(scales=(2,), resource="a:b").scale == 2
+    several = Weights(scales=[2, 3, 4], resource="a:b")
+    assert (several.scale, several.scales) == (None, (2, 3, 4))
+    assert replace(several, tag="a").scales == (2, 3, 4)
+    assert replace(Weights(scale=2, resource="a:b"), tag="a").scale == 2
+    for wrong in ({}, {"scale": 2, "scales": (2, 3)}, {"scale": 2, "scales": (3,)}):
+        with pytest.raises(ValueError, match="either a scale or scales"):
+            Weights(resource="a:b", **wrong)
+    with pytest.raises(ValueError, match="'m': weights for several scales need multi_scale=True"):
+        Model(name="m", build=print, weights=[several])
+    assert Model(name="m", build=print, weights=[several], multi_scale=True).weights == [several]
+
+
+def test_a_wrapper_says_its_passes_and_its_mark(registry):
+    def build(upscaler, *, times: int = 3): ...
+
+    registry.add("wrapper", Wrapper(name="thrice", build=build, passes=lambda times: times))
+    registry.add("wrapper", Wrapper(name="plain", build=lambda upscaler: upscaler))
+    ensemble, plain = (registry.choose("wrapper", name) for name in ("self-ensemble", "plain"))
+    five = registry.choose("wrapper", "thrice", {"times": 5})
+    assert (mark([]), mark([ensemble]), mark([plain, ensemble, five])) == ("", "+", "+plain++thrice")
+    assert (passes([]), passes([plain]), passes([ensemble, plain, five])) == (1, 1, 40)

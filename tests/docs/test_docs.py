@@ -14,6 +14,7 @@ from PIL import Image
 from srkit import Registry, hookspecs
 from srkit.components import KINDS
 from srkit.run import OWN_KEYS
+from srkit.scaffold import new_plugin
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -49,6 +50,13 @@ def test_each_hook_has_a_page_with_its_very_signature(kind, hook):
     assert inspect.getdoc(getattr(hookspecs, hook)) in page.read_text()
     assert f"def {hook}():" in page.read_text()
     assert hook in (DOCS / "hooks/index.md").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_hook_page_shows_the_module_that_is_written(kind, tmp_path):
+    files = new_plugin("mine", kind, "MIT", tmp_path)
+    module = next(path for path in files if path.name == "srkit_mine.py")
+    assert blocks(DOCS / "hooks" / f"{KINDS[kind][1]}.md", "python")[0] == module.read_text()
 
 
 def test_the_command_reference_is_what_the_commands_say():

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from srkit import Model, hookimpl
 
+srkit_api = 1  # the version of srkit's plugin contract this is made for
+
 
 def tiny(scale: int, *, width: Annotated[int, "channels of the hidden layer"] = 32):
     """RGB B,3,H,W in [0, 1] -> B,3,scale*H,scale*W. After the *: what users may set."""

@@ -2,6 +2,8 @@
 
 from srkit import Loss, hookimpl, lazy
 
+srkit_api = 1  # the version of srkit's plugin contract this is made for
+
 
 @hookimpl
 def srkit_losses():

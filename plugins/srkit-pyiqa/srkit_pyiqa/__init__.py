@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from srkit import Metric, hookimpl, lazy
 
+srkit_api = 1  # the version of srkit's plugin contract this is made for
 REFERENCE = {"full": "Compares with the HR picture", "none": "Judges the SR picture alone"}
 
 # As the formulas have them, for what can be checked without weights. pyiqa's own ranges are estimates by its own

@@ -4,6 +4,8 @@ from typing import NoReturn
 
 from srkit import Model, UsageError, hookimpl, lazy
 
+srkit_api = 1  # the version of srkit's plugin contract this is made for
+
 
 def no_file(scale: int) -> NoReturn:
     """There is no network without a weight file, which says what it is of. Raises UsageError."""

@@ -1,0 +1,110 @@
+"""Backends: what a network runs in is chosen, told the scale once, and equals the network's own forward."""
+
+import pytest
+import torch
+from torch import nn
+
+from srkit import Backend, Model, PluginError, Registry
+from srkit.testing import check
+from srkit.upscale.wrap import make_upscaler
+
+
+class Repeat(nn.Module):
+    """A multi-scale network with a parameter, and what it was called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+        self.modes = []
+
+    def forward(self, lr, scale):
+        self.modes.append(self.training)
+        return self.factor * lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_built_in_backend_gives_what_the_network_gives(registry, precision):
+    torch.manual_seed(0)
+    model = registry.choose("model", "edsr", {"n_resblocks": 2, "n_feats": 8})
+    net, lr = model.build(2), torch.rand(1, 3, 20, 30)
+    backend = registry.choose("backend", "torch", {"precision": precision})
+    sr = make_upscaler(net, model, 2, backend=backend)(lr)
+    plain = make_upscaler(net, model, 2)(lr)
+    assert sr.dtype == torch.float32
+    if precision == "fp32":
+        assert torch.equal(sr, plain)
+    else:
+        assert not torch.equal(sr, plain)
+        torch.testing.assert_close(sr, plain, rtol=0, atol=0.05)
+
+
+def test_another_backend_is_given_the_network_in_evaluation_mode_at_one_scale(registry):
+    seen = []
+
+    def build(net, scale, *, precision: str = "fp32", gain: float = 1.0):
+        seen.append((net.training, scale, precision, gain))
+        assert net(torch.zeros(1, 3, 2, 2)).shape[-1] == 2 * scale
+        return lambda tile: gain * net(tile)
+
+    registry.add("model", Model(name="m", build=lambda scales: Repeat(), multi_scale=True, receptive_field=0))
+    registry.add("backend", Backend(name="mine", build=build))
+    net = Repeat().train()
+    upscale = make_upscaler(
+        net, registry.choose("model", "m"), 3, tile=16, backend=registry.choose("backend", "mine", {"gain": 2.0})
+    )
+    lr = torch.rand(1, 3, 20, 33)
+    assert torch.equal(upscale(lr), 2 * lr.repeat_interleave(3, -1).repeat_interleave(3, -2))
+    assert seen == [(False, 3, "fp32", 2.0)]
+    assert set(net.modes) == {False}
+    assert net.training
+
+
+def test_a_backend_that_cannot_run_a_network_is_named(registry):
+    def build(net, scale, *, precision: str = "fp32"):
+        raise RuntimeError("operator pixel_unshuffle is not there")
+
+    registry.add("backend", Backend(name="mine", build=build))
+    model = registry.choose("model", "edsr", {"n_resblocks": 1, "n_feats": 4})
+    told = "backend 'local:mine' cannot run 'edsr': RuntimeError: operator pixel_unshuffle is not there"
+    with pytest.raises(PluginError, match=told):
+        make_upscaler(model.build(2), model, 2, backend=registry.choose("backend", "mine"))
+
+
+def plain(net, scale, *, precision: str = "fp32"):
+    return net
+
+
+def of_result(change):
+    """The build of a backend that changes what the network gives."""
+
+    def build(net, scale, *, precision: str = "fp32"):
+        return lambda lr: change(net(lr))
+
+    return build
+
+
+#: what is wrong with it -> (build, precisions, what the kit says)
+BROKEN = {
+    "another result": (of_result(lambda sr: sr + 0.01), {"fp32": 1e-3}, "differs by 0.01"),
+    "not a number": (of_result(lambda sr: sr * float("nan")), {"fp32": 1}, "differs by nan"),
+    "another type": (of_result(lambda sr: sr.half()), {"fp32": 1e-2}, "torch.float16"),
+    "one size of tiles": (of_result(lambda sr: sr[..., :24, :24]), {"fp32": 1}, "made (2, 3, 24, 24)"),
+    "no precision": (lambda net, scale: net, {}, "no option 'precision'"),
+    "unstated precision": (plain, {"int8": 0.1}, "its default is 'fp32', and it states int8"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_the_kit_says_what_is_wrong_with_a_backend(fault):
+    build, precisions, words = BROKEN[fault]
+    registry = Registry()
+    registry.add("backend", Backend(name="mine", build=build, precisions=precisions, summary="Mine", licence="MIT"))
+    faults = [finding.text for finding in check(registry, "backend", "mine") if finding.outcome == "fault"]
+    assert any(words in text for text in faults), faults
+
+
+def test_the_kit_finds_no_fault_with_the_network_itself():
+    registry = Registry()
+    registry.add("backend", Backend(name="mine", build=plain, summary="Mine", licence="MIT"))
+    texts = [f.text for f in check(registry, "backend", "mine") if f.outcome == "fault"]
+    assert texts == ["option 'precision' has no help"]
