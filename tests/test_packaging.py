@@ -20,7 +20,7 @@ IMPORTED_BY_OTHERS = {
     "tensorboard": "torch.utils.tensorboard",
 }  # fmt: skip
 #: what a package imports only where it is there, or in tests
-OPTIONAL = {"matplotlib", "pytest"}
+OPTIONAL = {"IPython", "matplotlib", "pytest"}
 
 
 def project(folder: Path) -> dict:
