@@ -1,4 +1,15 @@
-"""Download a file: resumed where it broke off, checked, and under its name only when it is whole."""
+"""Download a file: resumed where it broke off, checked, and under its name only when it is whole.
+
+`pooch` does not resume. Its HTTPDownloader truncates the file and requests all of it, also for each retry, so an
+archive of several GB starts from zero whenever the connection breaks or the user stops. This module needs:
+
+- the rest alone (Range), of the same version of the file (If-Range with a strong ETag or the date of the first answer,
+  and ETag, date and size of the second answer compared with the first), in this run or a later one;
+- retries that count only attempts which brought nothing new, and none for errors that will not change;
+- checks before the first byte: the announced size, the free space on the disk, a web page in place of the file;
+- a lock, so that two programs do not write one partial file;
+- progress as a function of bytes done and bytes in all, from the resumed byte on (pooch: tqdm, or its interface).
+"""
 
 import hashlib
 import http.client
@@ -13,6 +24,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
+
+from rich.filesize import decimal
 
 from srkit.errors import ChecksumError, FetchError, SrkitError, UsageError, one_line
 from srkit.files import lock_of, locked, write_atomically
@@ -239,7 +252,7 @@ def check_answer(part: Partial, response: Any, start: int, total: int | None, si
     missing = (total or size or 0) - start
     if missing > (free := shutil.disk_usage(part.path.parent).free):
         raise SrkitError(
-            f"'{part.path.parent}' has {amount(free)} free, and '{part.path.stem}' needs {amount(missing)} more"
+            f"'{part.path.parent}' has {decimal(free)} free, and '{part.path.stem}' needs {decimal(missing)} more"
         )
 
 
@@ -257,13 +270,4 @@ def told(error: Exception, part: Partial) -> str:
         text = f"'{urlsplit(part.url).netloc}' cannot be reached ({reason}): {part.url}"
     else:
         text = f"the connection broke {TRIES} times ({one_line(error)}): {part.url}"
-    return f"{text}; {amount(part.done)} of it are kept in '{part.path}'" if part.done else text
-
-
-def amount(size: int) -> str:
-    """Bytes as a person says them: `312 kB`, `66 MB`, `3.5 GB`."""
-    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
-        if size >= 10**power:
-            value = size / 10**power
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{size} bytes"
+    return f"{text}; {decimal(part.done)} of it are kept in '{part.path}'" if part.done else text

@@ -1,12 +1,21 @@
 """`srkit bench`: every model that has weights, on every set that is found, in one table."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers, found_sets, scale_of, words
+from srkit.cli.choose import (
+    AsJson,
+    Device,
+    Root,
+    SelfEnsemble,
+    Wrappers,
+    chosen_wrappers,
+    found_sets,
+    scale_of,
+    words,
+)
 from srkit.data.named import set_named
 from srkit.errors import NoWeights, SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Registry, names
@@ -32,16 +41,11 @@ def bench(
     metrics: Annotated[
         list[str] | None, typer.Option(help="Metrics, separated by commas; psnr,ssim when not said.")
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder that holds the test sets; else $SRKIT_DATA, else the user's data folder."),
-    ] = None,
-    self_ensemble: Annotated[
-        bool, typer.Option("--self-ensemble", help="Average eight flips and transposes; marked '+'.")
-    ] = False,
-    wrapper: Annotated[list[str] | None, typer.Option(help="Wrap every model in these, the last outermost.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    root: Root = None,
+    self_ensemble: SelfEnsemble = False,
+    wrapper: Wrappers = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Score models on test sets. Without words: every model with weights, those in runs/ too, on the sets found."""
@@ -58,7 +62,7 @@ def bench(
 
     chosen_protocol = protocol_named(protocol)
     measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
-    given = list(checkpoints or [])
+    given = words(checkpoints)
     wanted_models = words(models) or [name for entry in registry.of("model") for name in names(entry.component)]
     for word in words(models):
         if not is_path(word):

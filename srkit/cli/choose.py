@@ -13,19 +13,39 @@ from srkit.plugins import Choice, Entry, Registry
 
 FALLBACK_SET = "samples"
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder that holds the datasets; else $SRKIT_DATA, else the user's data folder.")
+]
+SelfEnsemble = Annotated[
+    bool, typer.Option("--self-ensemble", help="Average over eight flips and rotations: finer, eight times slower.")
+]
+Wrappers = Annotated[
+    list[str] | None, typer.Option(help="Wrappers around every model, separated by commas, the last outermost.")
+]
+
 
 def words(values: list[str] | None) -> list[str]:
     """A list as every command takes it: repeated, separated by commas, or both.
 
     A value that is the path of a file or folder stays whole: a sweep names its folders `loss=l1,lr=1e-3`.
     """
-    parts = [part for value in values or () for part in ([value] if is_there(value) else value.split(","))]
-    return [part.strip() for part in parts if part.strip()]
+    found: list[str] = []
+    for value in values or ():
+        if value.strip() and os.path.exists(os.path.expanduser(value)):
+            found.append(value)
+        else:
+            found += [word.strip() for word in value.split(",") if word.strip()]
+    return found
 
 
-def is_there(word: str) -> bool:
-    """Is there a file or folder of this name?"""
-    return bool(word.strip()) and os.path.exists(os.path.expanduser(word))
+def some_words(values: list[str], what: str) -> list[str]:
+    """`words` of a list that must not be empty; UsageError for `,`, which names nothing."""
+    found = words(values)
+    if not found:
+        raise UsageError(f"no {what} is named in '{' '.join(values)}'")
+    return found
 
 
 def scale_of(word: str) -> int:
@@ -58,9 +78,6 @@ def is_installed(registry: Registry, entry: Entry, root: Path | None) -> bool:
     return True
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
 def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | None) -> list[Choice]:
     """The wrappers asked for, innermost first."""
-    return [registry.choose("wrapper", name) for name in (["self-ensemble"] if self_ensemble else []) + (names or [])]
+    return [registry.choose("wrapper", name) for name in (["self-ensemble"] if self_ensemble else []) + words(names)]

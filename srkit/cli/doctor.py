@@ -82,8 +82,10 @@ def packages(registry: Registry) -> list[str]:
 
 
 def cache() -> str:
+    from rich.filesize import decimal
+
     from srkit.files import cache_folder
 
     folder = cache_folder()
     files = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []
-    return f"{folder}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.0f} MB"
+    return f"{folder}: {len(files)} files, {decimal(sum(path.stat().st_size for path in files))}"

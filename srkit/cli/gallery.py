@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers, words
+from srkit.cli.choose import Device, Root, SelfEnsemble, chosen_wrappers, some_words
 from srkit.data.named import set_named
 from srkit.errors import ImageError, UsageError, missing_path, one_line
 from srkit.plugins import Registry
@@ -40,14 +40,9 @@ def gallery(
         str, typer.Option(help="random, or disagree: where the models' outputs differ most, two a picture at most.")
     ] = "random",
     crop: Annotated[int, typer.Option(min=8, max=1024, help="Side of a crop in HR pixels.")] = 64,
-    self_ensemble: Annotated[
-        bool, typer.Option("--self-ensemble", help="Average eight flips and transposes; marked '+'.")
-    ] = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder that holds the test sets; else $SRKIT_DATA, else the user's data folder."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    self_ensemble: SelfEnsemble = False,
+    root: Root = None,
+    device: Device = "auto",
     out: Annotated[Path, typer.Option("-o", "--out", help=f"Folder for {SHEET} and {PAGE}.")] = Path("gallery"),
 ) -> None:
     """Compare models by eye: a contact sheet, and a page with a slider over each crop. Both need nothing else."""
@@ -68,7 +63,7 @@ def gallery(
 
     place = pick_device(device)
     set_name, dataset, folder = set_named(registry, data, root)
-    columns = make_columns(registry, words(models), scale, place, self_ensemble)
+    columns = make_columns(registry, some_words(models, "model"), scale, place, self_ensemble)
     scale = columns[BASELINE][0].scale
     side = crop // scale * scale
     if not side:
@@ -101,13 +96,13 @@ def gallery(
 
 
 def make_columns(
-    registry: Registry, words: list[str], scale: int | None, device: "torch.device", self_ensemble: bool
+    registry: Registry, models: list[str], scale: int | None, device: "torch.device", self_ensemble: bool
 ) -> "dict[str, tuple[Loaded, Upscale]]":
     """The baseline and the models, each with its upscaler, by the name of their column; all of one scale."""
     from srkit.upscale.wrap import make_upscaler, mark
     from srkit.weights.loading import load_model
 
-    chosen = load_models(registry, words, scale, device)
+    chosen = load_models(registry, models, scale, device)
     scale = next(iter(chosen.values())).scale
     wrappers = chosen_wrappers(registry, self_ensemble, None)
     baseline = load_model(registry, BASELINE, scale, device)
@@ -150,14 +145,16 @@ def write(gallery: "Gallery", out: Path) -> None:
         raise ImageError(f"cannot write into '{out}': {one_line(error)}") from None
 
 
-def load_models(registry: Registry, words: list[str], scale: int | None, device: "torch.device") -> "dict[str, Loaded]":
+def load_models(
+    registry: Registry, models: list[str], scale: int | None, device: "torch.device"
+) -> "dict[str, Loaded]":
     """The models by the name of their column, all at the scale of the first; short names where they stay apart."""
     from srkit.evaluate.gallery import REFERENCE
     from srkit.weights.find import is_path
     from srkit.weights.loading import load_model
 
     found: dict[str, tuple[str, Loaded]] = {}
-    for word in dict.fromkeys(words):
+    for word in dict.fromkeys(models):
         with display.Meter() as meter:
             loaded = load_model(registry, word, scale, device, meter)
         if loaded.note:

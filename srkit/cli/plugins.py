@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson
+from srkit.cli.choose import AsJson, some_words
 from srkit.components import KINDS, Model
 from srkit.errors import SrkitError, UnknownName, UsageError, did_you_mean
 from srkit.options import REQUIRED, Option
@@ -157,9 +157,10 @@ def install(
 @app.command()
 def uninstall(packages: Annotated[list[str], typer.Argument(help="Packages to remove.")]) -> None:
     """Remove plugins with pip from the environment srkit runs in, and say what went."""
-    if BUILTIN in packages:
+    gone = some_words(packages, "package")
+    if BUILTIN in gone:
         raise UsageError("srkit itself is not a plugin; remove it with pip")
-    pip_and_compare(["uninstall", "--yes", *packages])
+    pip_and_compare(["uninstall", "--yes", *gone])
 
 
 def pip_and_compare(words: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import AsJson, Device
 from srkit.cli.display import Stop, TrainingDisplay
 from srkit.errors import SrkitError, UsageError, one_line
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def sweep(
     vary: Annotated[
         list[str],
-        typer.Option(help="A key and the values it takes: loss=l1,l2. Several make a grid.", show_default=False),
+        typer.Option(help="A key and its values: loss=l1,l2. Several keys make a grid.", show_default=False),
     ],
     run: Annotated[Path | None, typer.Option(help="A run file (TOML) to vary.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps of each cell; 300,000 when not said.")] = None,
@@ -36,8 +37,8 @@ def sweep(
     max_time: Annotated[
         str | None, typer.Option(help="Stop after this long: 90s, 10m, 1h30m. The same command goes on.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Train a grid of runs one after another and compare them. The same command again goes on where it stopped."""
     from srkit.run import merge, parse_assignment, read_run_file
@@ -58,9 +59,7 @@ def sweep(
 
     varied: dict[str, list[str]] = {}
     for key, values in map(parse_vary, vary):
-        if key in varied:
-            raise UsageError(f"--vary {key} is said twice; write all its values in one: {key}=a,b")
-        varied[key] = values
+        varied[key] = varied.get(key, []) + values
     if launched():
         raise UsageError("srkit sweep trains each cell in one process; spread the cells by --only instead of torchrun")
     place = pick_device(device)

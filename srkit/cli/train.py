@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import Device
 from srkit.cli.display import Stop
 from srkit.data.named import data_table
 from srkit.errors import UsageError
@@ -36,7 +37,7 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(help="Start from these weights, where names and shapes match.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Decides everything random; 0 when not said.")] = None,
     resident: Annotated[str, typer.Option(help="Keep the pixels on the GPU: auto (where they fit), yes, no.")] = "auto",
     save_every: Annotated[

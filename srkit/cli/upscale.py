@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import chosen_wrappers
+from srkit.cli.choose import Device, SelfEnsemble, Wrappers, chosen_wrappers, some_words
 from srkit.errors import SrkitError, UsageError, missing_path, one_line
 from srkit.plugins import Choice
 
@@ -20,7 +20,7 @@ DEFAULT_MODEL = "edsr-baseline"
 
 
 def upscale(
-    photos: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
     model: Annotated[
         str, typer.Option(help="A model's name, a checkpoint, a run's folder, or a repository of the hub.")
     ] = DEFAULT_MODEL,
@@ -30,20 +30,18 @@ def upscale(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The picture to write, or a folder for several.")
     ] = None,
-    self_ensemble: Annotated[
-        bool, typer.Option("--self-ensemble", help="Average eight flips and transposes: finer, eight times slower.")
-    ] = False,
-    wrapper: Annotated[list[str] | None, typer.Option(help="Wrap the model in these, the last outermost.")] = None,
+    self_ensemble: SelfEnsemble = False,
+    wrapper: Wrappers = None,
     tile: Annotated[
         int | None, typer.Option(min=0, help="Side of a tile in input pixels, to bound memory; 0 for none.")
     ] = None,
     pixel_range: Annotated[
         str, typer.Option("--range", help="Black and white of gray 16-bit, 32-bit or float pixels: 0,4095.")
     ] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Upscale pictures: PHOTO.jpg becomes PHOTO_MODEL_xSCALE.png beside it."""
-    inputs = pictures_in(photos)
+    inputs = pictures_in([Path(word) for word in some_words(photos, "picture")])
     file = out if out is not None and out.suffix and not out.is_dir() else None
     if file is not None:
         check_one_target(inputs, file)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import AsJson
 from srkit.errors import UsageError, missing_path
 from srkit.plugins import Registry
 
@@ -25,7 +26,7 @@ def show(
     word: Annotated[
         str, typer.Argument(help="A weight file, a run's folder, a model's name, or owner/name on the hub.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a weight file is: model, options, scale, scores, licence; of a name, all the weights it has."""
     registry = display.load()
@@ -172,7 +173,7 @@ def is_missing(weights: Any) -> bool:
 
 def show_table(about: dict[str, Any]) -> None:
     """A description as a table for a reader: what is not known is left out."""
-    from srkit.fetch import amount
+    from rich.filesize import decimal
 
     label, name = about.get("label", ""), about.get("model", "")
     said = f"{name} {about.get('version', '')}".strip()
@@ -196,7 +197,7 @@ def show_table(about: dict[str, Any]) -> None:
         "licence": about.get("licence"),
         "converted from": f"{origin['file']}, {origin['layout']}" if origin else "",
         "and assumed": listed(origin.get("assumed")),
-        "tensors": f"{about['tensors']}, {about['dtype']}, {amount(about['bytes'])}" if "tensors" in about else "",
+        "tensors": f"{about['tensors']}, {about['dtype']}, {decimal(about['bytes'])}" if "tensors" in about else "",
     }
     lines = [[key, str(value)] for key, value in found.items() if value]
     if not about.get("layout") and "shapes" in about:

@@ -16,9 +16,11 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from rich.filesize import decimal
+
 from srkit.components import Archive
 from srkit.errors import DataError, SrkitError, one_line
-from srkit.fetch import CHUNK, BytesDone, amount, fetch
+from srkit.fetch import CHUNK, BytesDone, fetch
 from srkit.files import write_atomically
 from srkit.images import list_images, readable_suffixes
 
@@ -116,7 +118,7 @@ def unpack(
                 continue
             written += member.size
             if written > limit:
-                raise DataError(f"'{path}' is refused: it would unpack to more than {amount(limit)}")
+                raise DataError(f"'{path}' is refused: it would unpack to more than {decimal(limit)}")
             target = temporary.joinpath(*parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             copy(member, target)

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from rich.filesize import decimal
 
 from srkit.components import Pair, PairSequence
 from srkit.data.pairs import aligned, open_dataset
@@ -42,7 +43,7 @@ def lazy_open(opened: Callable[..., PairSequence]) -> None:
     one = pairs[0].hr.nbytes
     if peak > max(4 * one, 4_000_000) and len(pairs) > 4:
         raise Fault(
-            f"opening it took {peak / 1e6:.0f} MB, {peak / one:.0f} pictures' worth",
+            f"opening it took {decimal(peak)}, {peak / one:.0f} pictures' worth",
             "keep file names in __init__ and read a picture in __getitem__",
         )
 

@@ -195,7 +195,7 @@ def test_broken_off_and_said_again_it_goes_on(run_srkit, server, mine, tmp_path,
     code, _, err = run_srkit("data", "fetch", "mine", "--root", tmp_path)
     assert code == 1
     assert "the connection broke" in err
-    assert "10 kB of it are kept" in err
+    assert "10.0 kB of it are kept" in err
     assert run_srkit("data", "fetch", "mine", "--root", tmp_path)[0] == 0
     assert server.seen[-1][1] == "bytes=10000-"
 

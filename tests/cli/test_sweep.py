@@ -239,7 +239,7 @@ WRONG = {
     "no values": ("sweep --vary loss", "--vary wants key=value,value, as in loss=l1,l2, not 'loss'"),
     "an empty value": ("sweep --vary loss=l1,,l2", "--vary loss=l1,,l2: a value is missing"),
     "no key": ("sweep --vary =l1", "--vary wants key=value,value"),
-    "twice": ("sweep --vary seed=0,1 --vary seed=2", "--vary seed is said twice"),
+    "a value twice": ("sweep --vary seed=0,1 --vary seed=1", "are the same run"),
     "unknown key": ("sweep --vary los=l1,l2", "a run has no key 'los'; did you mean 'loss'?"),
     "unknown loss": ("sweep --vary loss=l1,l3", "no loss called 'l3'"),
     "unknown option": ("sweep --vary model.n_feat=3,4", "no option 'n_feat'; did you mean 'n_feats'?"),

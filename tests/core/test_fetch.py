@@ -12,7 +12,7 @@ import pytest
 
 import srkit.fetch
 from srkit import ChecksumError, FetchError, SrkitError, UsageError
-from srkit.fetch import amount, fetch
+from srkit.fetch import fetch
 
 DATA = os.urandom(3_000_000)
 OTHER = os.urandom(3_000_000)
@@ -282,9 +282,3 @@ def test_only_http(url, path):
 def test_an_impossible_address_is_told(path):
     with pytest.raises(FetchError, match="InvalidURL"):
         fetch("http://127.0.0.1/a b\n", path)
-
-
-def test_sizes_as_people_say_them():
-    assert [amount(n) for n in (12, 31_500, 65_753_171, 3_530_603_713, 20_000_000_000)] == [
-        "12 bytes", "32 kB", "66 MB", "3.5 GB", "20 GB",
-    ]  # fmt: skip

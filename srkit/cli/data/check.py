@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import AsJson, Root, words
 from srkit.components import PairSequence
 from srkit.errors import SrkitError, UnknownName, did_you_mean, missing_path, one_line
 from srkit.plugins import Choice, Registry
@@ -26,7 +27,7 @@ def check(
     scale: Annotated[int, typer.Option(min=1, help="Upsampling factor it is to be trained for.")] = 2,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
     patch: Annotated[int, typer.Option(min=1, help="Side of a training patch in LR pixels.")] = 48,
-    root: Annotated[Path | None, typer.Option(help="Folder that holds the datasets; else $SRKIT_DATA.")] = None,
+    root: Root = None,
     against: Annotated[
         list[str] | None,
         typer.Option(help="Also look for its pictures in this dataset or folder; the test sets found always are."),
@@ -34,7 +35,7 @@ def check(
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the dataset: track=unknown, lr=none.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a dataset before training: damaged pictures, pairs that do not fit, duplicates, leaks, JPEG blocks.
 
@@ -55,7 +56,7 @@ def check(
     dataset, place = chosen(registry, source, root, options)
     pairs, findings = open_for_check(dataset, place, split, scale)
     others = test_sets(registry, root, dataset, scale) if split == "train" else {}
-    for word in against or ():
+    for word in words(against):
         other, its_place = chosen(registry, word, root, {})
         others[word] = open_dataset(other, its_place, "test", scale)
     with display.Progress("checking", len(pairs) + sum(map(len, others.values()))) as progress:

@@ -104,13 +104,14 @@ def wanted(registry: Registry, dataset: Dataset, scale: list[str] | None, track:
 
 
 def announce(dataset: Dataset, archives: Sequence[Archive], missing: Sequence[Archive], place: Path) -> None:
+    from rich.filesize import decimal
+
     from srkit.data.archives import place_of
-    from srkit.fetch import amount
 
     rows = [
         [
             a.file or ", ".join(a.folders),
-            amount(a.size) if a.size else "",
+            decimal(a.size) if a.size else "",
             "to fetch" if a in missing else "there",
             str(place_of(a, place)),
         ]
@@ -123,13 +124,13 @@ def announce(dataset: Dataset, archives: Sequence[Archive], missing: Sequence[Ar
 
 def check_room(missing: Sequence[Archive], place: Path) -> None:
     """Each archive is removed when it is unpacked, so what is needed is all of them and the largest once more."""
-    from srkit.fetch import amount
+    from rich.filesize import decimal
 
     needed = sum(archive.size for archive in missing) + max((archive.size for archive in missing), default=0)
     there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.is_dir())
     if needed > (free := shutil.disk_usage(there).free):
         raise SrkitError(
-            f"'{place}' has {amount(free)} free, and {amount(needed)} are needed; --root names another folder"
+            f"'{place}' has {decimal(free)} free, and {decimal(needed)} are needed; --root names another folder"
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import words
 from srkit.errors import UnknownName, UsageError, did_you_mean
 from srkit.plugins import Registry
 
@@ -23,7 +24,8 @@ SIDE = 160  # pixels that an HR patch has on the sheet, or more
 def preview(
     source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
     augmentation: Annotated[
-        list[str] | None, typer.Option(help="Augmentation to apply, several in their order; dihedral when not said.")
+        list[str] | None,
+        typer.Option(help="Augmentations, separated by commas, in their order; dihedral when not said."),
     ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="An augmentation's option: realistic.strength=0.5.")
@@ -44,7 +46,7 @@ def preview(
     if 4 * count * (patch * scale) ** 2 > LARGEST:
         raise UsageError(f"{count} patches of {patch * scale} pixels make too large a sheet; lower --count or --patch")
     registry = display.load()
-    chosen = augmentations(augmentation or [part.name for part in Run().augmentation], assign or ())
+    chosen = augmentations(words(augmentation) or [part.name for part in Run().augmentation], assign or ())
     table = data_table(registry, source)
     values = {"scale": scale, "batch": count, "patch": patch, "seed": seed, "data": table, "augmentation": chosen}
     run = Run.from_dict(values).resolved(registry)
