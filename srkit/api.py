@@ -307,16 +307,15 @@ def tables(registry: Registry, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_of(trained: "Trained", registry: Registry) -> FitResult:
-    from srkit.evaluate.protocol import DEFAULT
-    from srkit.train.keeper import VALIDATION_METRIC
+    from srkit.evaluate.selection import selection_of
 
     run, outcome = trained.run, trained.outcome
-    best = None
+    selection, best = selection_of(run, registry), None
     if outcome.best:
         best = BestScore(
             score=outcome.best[0],
-            metric=VALIDATION_METRIC,
-            protocol=DEFAULT,
+            metric=selection.metric,
+            protocol=selection.protocol.name,
             dataset=run.validation.name,
             step=outcome.best[1],
         )

@@ -294,9 +294,19 @@ class Augmentation(Component):
 
     Randomness comes from torch's global generator, which the trainer seeds before every step.
 
+    In a distributed training, a module with `forward` alone is applied to the whole batch on every rank. So that a rank
+    works only on its own part, a module may also have these two; `forward` then does the same with all rows:
+
+    - `draw(shape)`, with the shape of the whole LR batch, `B,3,h,w`, gives all random numbers as a dictionary. Tensors
+      have one row for each sample, and are on the CPU; other values apply to the whole batch. A tensor `partner` gives
+      for each sample the number of another sample that is mixed into it, or its own number.
+    - `change(batch, drawn)` gets some rows of the batch and the values drawn for them, and gives these rows changed. It
+      draws nothing. `drawn["partner"]` is then a `Batch`: the partners of these rows.
+
     Attributes:
         per_rank: expensive work that is not repeated on every GPU of a distributed training: each rank then
-            draws for its own part of the batch only.
+            draws for its own part of the batch only. Its results, and those of all augmentations after it, depend on
+            the number of ranks.
     """
 
     per_rank: bool = False

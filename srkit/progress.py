@@ -290,11 +290,11 @@ class TrainingDisplay:
             return
         self.switch("training", self.steps, self.seconds).begin_at(step)
 
-    def progress(self, step: int, loss: float, psnr: float | None) -> None:
+    def progress(self, step: int, loss: float, score: str) -> None:
         if self.quiet:
             return
         bar = self.switch("training", self.steps, self.seconds)
         text = [f"loss {loss:.5f}", f"{bar.pace(step):.2f} steps/s"]
-        if psnr is not None:
-            text.append(f"PSNR {psnr:.2f} dB")
+        if score:
+            text.append(score)
         bar.at(step, "  ".join(text))

@@ -24,13 +24,18 @@ Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss."""
+    """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss.
+
+    metric, protocol: of [validation], what `best` is chosen by. A metric is a name, or a table of its name and options.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     root: str = ""
     split: str = ""
     weight: Finite = 1.0
+    metric: str | dict[str, Any] = ""
+    protocol: str = ""
 
     def table(self) -> dict[str, Any]:
         """As it stands in a run file: what is default is left out."""
@@ -40,8 +45,11 @@ class Part:
 
 
 #: the keys of a part that are not its component's options, for each section
-OWN_KEYS = {"model": (), "data": ("root", "split"), "validation": ("root", "split"), "loss": ("weight",),
-            "augmentation": (), "optimizer": (), "schedule": (), "tracker": ()}  # fmt: skip
+OWN_KEYS = {"model": (), "data": ("root", "split"), "validation": ("root", "split", "metric", "protocol"),
+            "loss": ("weight",), "augmentation": (), "optimizer": (), "schedule": (), "tracker": ()}  # fmt: skip
+#: what sections hold where nothing is said of it
+DEFAULTS = {"data": {"split": "train"}, "validation": {"split": "valid", "metric": "psnr", "protocol": "y"}}
+RENAMED = {"make_lr": "make_low_res"}  # in run files of srkit 0.1
 LISTS = ("loss", "augmentation", "tracker")
 
 
@@ -62,7 +70,7 @@ class Run:
     ema: Annotated[Rate, "decay of the moving average of the weights that is scored and kept; 0 is none"] = 0.0
     precision: Annotated[Literal["fp32", "bf16", "fp16"], "of convolutions in training; bf16 is for GPUs"] = "fp32"
     compile: Annotated[Literal["off", "on", "graphs"], "torch.compile; graphs: CUDA graphs as well"] = "off"
-    make_lr: Annotated[
+    make_low_res: Annotated[
         Literal["store", "device"], "where an LR that is not given is made: once, or from each HR patch anew"
     ] = "store"
     skip_above: Annotated[float, Gt(1), "a loss above this many times its running mean is skipped"] = 10.0
@@ -73,7 +81,7 @@ class Run:
     init_from: Annotated[str, "checkpoint whose weights training starts from, where names and shapes match"] = ""
     model: Part = Part(name="edsr-baseline")
     data: Part = Part(name="samples", split="train")
-    validation: Part = Part(name="samples", split="valid")
+    validation: Part = Part(name="samples", split="valid", metric="psnr", protocol="y")
     optimizer: Part = Part(name="adam")
     schedule: Part = Part(name="step")
     loss: tuple[Part, ...] = (Part(name="l1"),)
@@ -95,10 +103,26 @@ class Run:
     def scales(self) -> tuple[int, ...]:
         return tuple(self.scale) if isinstance(self.scale, list) else (self.scale,)
 
+    @property
+    def metric(self) -> Part:
+        """The metric that `best` is chosen by."""
+        metric = self.validation.metric or DEFAULTS["validation"]["metric"]
+        table = {"name": metric} if isinstance(metric, str) else metric
+        return Part(name=table["name"], options={key: value for key, value in table.items() if key != "name"})
+
+    @property
+    def protocol(self) -> str:
+        """The name of the protocol that `best` is chosen by."""
+        return self.validation.protocol or DEFAULTS["validation"]["protocol"]
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Run":
         """Check and convert what a TOML file holds. UnknownName and OptionError name the key and the nearest."""
         scalars = scalar_options()
+        for old, new in RENAMED.items():
+            if old in values and new in values:
+                raise OptionError(f"'{old}' is the old name of '{new}'; set {new} alone")
+        values = {RENAMED.get(key, key): value for key, value in values.items()}
         for key in values:
             if key not in scalars and key not in OWN_KEYS:
                 raise UnknownName(f"a run has no key '{key}'{did_you_mean(key, [*scalars, *OWN_KEYS])}")
@@ -142,6 +166,10 @@ class Run:
                 choice = registry.choose(kind, part.name, part.options)
                 done.append(replace(part, name=choice.entry.qualified, options=choice.options))
             changes[key] = tuple(done) if key in LISTS else done[0]
+        metric = registry.choose("metric", self.metric.name, self.metric.options)
+        table = Part(name=metric.entry.qualified, options=metric.options).table()
+        named = table if len(table) > 1 else metric.entry.qualified
+        changes["validation"] = replace(changes["validation"], metric=named, protocol=self.protocol)
         return replace(self, **changes)
 
 
@@ -179,8 +207,9 @@ def part_of(key: str, value: Any) -> Part:
         raise OptionError(f"[{key}] has no name")
     if not isinstance(name, str):
         raise OptionError(f"{key}.name = {name!r}: a name is wanted")
-    if key in ("data", "validation"):
-        own.setdefault("split", "train" if key == "data" else "valid")
+    own = {**DEFAULTS.get(key, {}), **own}
+    if isinstance(own.get("metric"), Mapping) and not isinstance(own["metric"].get("name"), str):
+        raise OptionError(f"{key}.metric = {own['metric']!r}: a name or a table with a name is wanted")
     hints = get_type_hints(Part, include_extras=True)
     declared = {k: Option(k, hints[k], getattr(Part, k)) for k in OWN_KEYS[key]}
     return Part(name=name, options=options, **check(key, declared, {k: plain(v) for k, v in own.items()}))

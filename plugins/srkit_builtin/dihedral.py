@@ -1,19 +1,24 @@
 """The eight symmetries of a square patch, at random and bit-exact on both images of the pair."""
 
+from typing import Any
+
 import torch
 from kornia.geometry.transform import hflip, vflip
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkit import Batch
+from srkit_builtin.by_rows import ByRows
 
 
-class Dihedral(nn.Module):
+class Dihedral(ByRows):
     """Each patch flipped left-right, flipped top-bottom and transposed, each with probability one half."""
 
-    def forward(self, batch: Batch) -> Batch:
-        coins = torch.rand(3, len(batch.lr)) < 0.5
-        kinds = coins[0] + 2 * coins[1] + 4 * coins[2]
-        return Batch(*(self.turn(images, kinds) for images in (batch.lr, batch.hr)))
+    def draw(self, shape: torch.Size) -> dict[str, Any]:
+        coins = torch.rand(3, shape[0]) < 0.5
+        return {"kinds": coins[0] + 2 * coins[1] + 4 * coins[2]}
+
+    def change(self, batch: Batch, drawn: dict[str, Any]) -> Batch:
+        return Batch(*(self.turn(images, drawn["kinds"]) for images in (batch.lr, batch.hr)))
 
     @staticmethod
     def turn(images: Tensor, kinds: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """Augmentation of size: the pair shows its place from further away."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkit import Batch, imresize_torch
+from srkit_builtin.by_rows import ByRows
 from srkit_builtin.mixing import reduced
 
 
-class Rescale(nn.Module):
+class Rescale(ByRows):
     """HR made smaller by a random factor, with antialiasing, and LR made anew from it, both by MATLAB's bicubic.
 
     A patch that became smaller is continued by its mirror image and cut to the old shape at a random place.
@@ -27,11 +28,14 @@ class Rescale(nn.Module):
         super().__init__()
         self.smallest, self.p = smallest, p
 
-    def forward(self, batch: Batch) -> Batch:
-        count = len(batch.hr)
-        chosen = (torch.rand(count) < self.p).nonzero().flatten().tolist()
-        factors = self.smallest + (1 - self.smallest) * torch.rand(count)
-        corners = torch.rand(count, 2)
+    def draw(self, shape: torch.Size) -> dict[str, Any]:
+        chosen = torch.rand(shape[0]) < self.p
+        factors = self.smallest + (1 - self.smallest) * torch.rand(shape[0])
+        return {"chosen": chosen, "factors": factors, "corners": torch.rand(shape[0], 2)}
+
+    def change(self, batch: Batch, drawn: dict[str, Any]) -> Batch:
+        chosen = drawn["chosen"].nonzero().flatten().tolist()
+        factors, corners = drawn["factors"], drawn["corners"]
         lr, hr = batch.lr.clone(), batch.hr.clone()
         for i in chosen:
             size = [max(1, round(side * factors[i].item())) for side in hr.shape[-2:]]

@@ -157,5 +157,5 @@ class CellDisplay(TrainingDisplay):
     def training(self, step: int) -> None:
         super().training(self.before + step)
 
-    def progress(self, step: int, loss: float, psnr: float | None) -> None:
-        super().progress(self.before + step, loss, psnr)
+    def progress(self, step: int, loss: float, score: str) -> None:
+        super().progress(self.before + step, loss, score)

@@ -81,7 +81,7 @@ def train(
     else:
         trained = go_on(registry, resume, session, steps)
     if trained.main:
-        report(trained.outcome, trained.run, trained.folder)
+        report(trained.outcome, trained.run, trained.folder, registry)
     if trained.outcome.reason == "stopped":
         raise typer.Exit(130)
 
@@ -101,13 +101,15 @@ def print_recipes(registry: Registry) -> None:
     print("srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from")
 
 
-def report(outcome: Any, run: Any, folder: Path) -> None:
+def report(outcome: Any, run: Any, folder: Path, registry: Registry) -> None:
     """What was reached, and the next commands."""
-    best = (
-        f"; best PSNR {outcome.best[0]:.2f} dB (protocol y, {run.validation.name}) at step {outcome.best[1]:,}"
-        if outcome.best
-        else ""
-    )
+    from srkit.evaluate.selection import selection_of
+
+    best = ""
+    if outcome.best:
+        (score, step), selection = outcome.best, selection_of(run, registry)
+        where = f"protocol {selection.protocol.name}, {run.validation.name}"
+        best = f"; best {selection.told(score)} ({where}) at step {step:,}"
     early = f"; ended early, {run.early_stop} validations without a new best" if outcome.reason == "no better" else ""
     print(f"{outcome.steps:,} of {run.steps:,} steps done{best}{early}")
     if outcome.reason in ("time", "stopped"):

@@ -1,6 +1,6 @@
 """Cut training patches: those of step k are a pure function of (seed, k), so any run can be resumed exactly."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -17,10 +17,10 @@ MARGIN = 3  # LR pixels beyond a patch that MATLAB's bicubic, shrinking, can loo
 
 
 class Sampler:
-    """sampler(step, part) -> Batch of aligned patches on `device`, float in [0, 1], NCHW in channels_last strides.
+    """sampler(step, rows) -> Batch of aligned patches on `device`, float in [0, 1], NCHW in channels_last strides.
 
     stores: one pack, or the shards of a dataset. patch: side of an LR patch. Each patch of the `batch`
-    comes from a picture drawn uniformly, at a place drawn uniformly; `part` picks those wanted of it.
+    comes from a picture drawn uniformly, at a place drawn uniformly; `rows`, numbers, picks those wanted of it.
     resident: "yes" keeps the pixels on the device, "no" cuts from the memory map, "auto" keeps them where
     a GPU has room. Pictures smaller than a patch are left out (`left_out` names them). Raises DataError if
     that leaves none, UsageError if the pixels are to be resident and do not fit.
@@ -49,15 +49,16 @@ class Sampler:
     def __len__(self) -> int:
         return len(self.lr)
 
-    def __call__(self, step: int, part: slice = slice(None)) -> Batch:
-        return self.finish(*self.cut(step, part))
+    def __call__(self, step: int, rows: np.ndarray | None = None) -> Batch:
+        return self.finish(*self.cut(step, rows))
 
-    def cut(self, step: int, part: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def cut(self, step: int, rows: np.ndarray | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """HR and LR patches of a step, B,3,side,side uint8, still where the pixels are; LR None if it is to be made."""
         rng = np.random.default_rng([self.seed, step, self.scale])
         picked = rng.integers(len(self.lr), size=self.batch)
         corner = (rng.random((self.batch, 2)) * (self.lr[picked, 1:] - self.patch + 1)).astype(np.int64)
-        picked, corner = picked[part], corner[part]
+        if rows is not None:
+            picked, corner = picked[rows], corner[rows]
         margin = 0 if self.has_lr else MARGIN * self.scale
         hr = self.patches(self.hr, picked, corner * self.scale - margin, self.patch * self.scale + 2 * margin)
         return hr, self.patches(self.lr, picked, corner, self.patch) if self.has_lr else None
@@ -135,36 +136,47 @@ def stays(size: int, device: torch.device, resident: str) -> bool:
 class Batches:
     """batches(step) -> the scale drawn and this rank's part of the batch, augmented: a function of (seed, step).
 
-    samplers: by scale; of several, each step takes one at random. The whole batch is cut and augmented on
-    every rank, so that any number of ranks trains on the same patches, but for augmentations that are
-    `per_rank`. apart: each rank has data of its own, and its sampler draws its part alone.
-    Patches of the next step are cut from the memory map by another thread while this step is computed.
+    samplers: by scale; of several, each step takes one at random. augmentations: each with its record's `per_rank`.
+    Any number of ranks trains on the same patches. The random numbers of a step are drawn for the whole batch on
+    every rank; pixels are cut and changed only for the rows that the rank needs: its part, and the partners that a
+    mixing augmentation gives them. Three kinds of augmentations, in the order of the run:
+
+    - with `draw` and `change` (see `srkit.components.Augmentation`): only the rows needed are changed.
+    - with `forward` alone: it, and all before it, are applied to the whole batch on every rank.
+    - `per_rank`: it, and all after it, draw and change this rank's part, by a seed of the rank's own.
+
+    apart: each rank has data of its own, and its sampler draws its part alone.
+    The rows of the next step are cut from the memory map by another thread while this step is computed.
     """
 
     def __init__(
-        self, samplers: Mapping[int, Sampler], augmentations: Sequence[tuple[Callable[[Batch], Batch], bool]],
-        seed: int, rank: int = 0, size: int = 1, apart: bool = False,
-    ):  # fmt: skip
-        self.samplers, self.scales, self.seed, self.rank = samplers, sorted(samplers), seed, rank
-        own = [alone for _, alone in augmentations]
-        first = own.index(True) if True in own else len(own)
-        self.shared = [augment for augment, _ in augmentations[:first]]
-        self.own = [augment for augment, _ in augmentations[first:]]
-        self.apart = apart
+        self,
+        samplers: Mapping[int, Sampler],
+        augmentations: Sequence[tuple[Any, bool]],
+        seed: int,
+        rank: int = 0,
+        size: int = 1,
+        apart: bool = False,
+    ):
+        self.samplers, self.scales, self.seed, self.rank, self.apart = samplers, sorted(samplers), seed, rank, apart
+        modules, alone = [module for module, _ in augmentations], [per_rank for _, per_rank in augmentations]
+        shared = alone.index(True) if True in alone else len(alone)
+        whole = max((i + 1 for i in range(shared) if not by_rows(modules[i])), default=0)
+        self.whole, self.by_rows, self.own = modules[:whole], modules[whole:shared], modules[shared:]
+        self.count = samplers[self.scales[0]].batch
+        each = self.count if apart else self.count // size
+        self.part = range(each) if apart else range(rank * each, (rank + 1) * each)
         self.thread = ThreadPoolExecutor(1, "patches")
         self.ahead: tuple[int, Future[Any]] | None = None
-        each = samplers[self.scales[0]].batch // (1 if apart else size)
-        self.part = slice(None) if apart or size == 1 else slice(rank * each, (rank + 1) * each)
 
     def __call__(self, step: int) -> tuple[int, Batch]:
-        shared_seed, scale = self.drawn(step)
         own_seed = int(np.random.default_rng([self.seed, step, 1 + self.rank, 1]).integers(2**63))
-        torch.manual_seed(own_seed if self.apart else shared_seed)
+        scale = self.drawn(step)[1]
         batch = self.cut(step)
-        for augment in self.shared:
+        torch.manual_seed(own_seed if self.apart else self.drawn(step)[0])
+        for augment in self.whole:
             batch = augment(batch)
-        if self.shared:
-            batch = Batch(batch.lr[self.part], batch.hr[self.part])
+        batch = self.change_rows(batch, scale)
         if self.own and not self.apart:
             torch.manual_seed(own_seed)
         for augment in self.own:
@@ -176,12 +188,53 @@ class Batches:
         rng = np.random.default_rng([self.seed, step])
         return int(rng.integers(2**63)), self.scales[rng.integers(len(self.scales))]
 
+    def draw_rows(self, scale: int) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+        """What each augmentation by rows draws for the whole batch, and the rows needed before each and at the end."""
+        patch = self.samplers[scale].patch
+        draws = [augment.draw(torch.Size((self.count, 3, patch, patch))) for augment in self.by_rows]
+        rows = [np.array(self.part)]
+        for drawn in reversed(draws):  # backwards: a partner's pixels have been changed by what comes before
+            partner = drawn.get("partner")
+            rows.insert(0, rows[0] if partner is None else np.union1d(rows[0], partner.numpy()[rows[0]]))
+        return draws, rows
+
+    def change_rows(self, batch: Batch, scale: int) -> Batch:
+        """Apply the augmentations by rows to a batch of the rows needed, or of all; this rank's part of it."""
+        draws, rows = self.draw_rows(scale)
+        have = np.arange(self.count) if self.whole else rows[0]
+        for augment, drawn, wanted in zip(self.by_rows, draws, rows[1:], strict=True):
+            mine = {name: value[wanted] if torch.is_tensor(value) else value for name, value in drawn.items()}
+            if "partner" in mine:
+                mine["partner"] = picked(batch, have, mine["partner"].numpy())
+            batch, have = augment.change(picked(batch, have, wanted), mine), wanted
+        return picked(batch, have, rows[-1])
+
+    def rows(self, step: int) -> np.ndarray | None:
+        """The rows of a step's batch that are to be cut; None for all."""
+        if self.whole or len(self.part) == self.count:
+            return None
+        seed, scale = self.drawn(step)
+        torch.manual_seed(seed)
+        return self.draw_rows(scale)[1][0]
+
     def cut(self, step: int) -> Batch:
-        part = slice(None) if self.shared else self.part
-        sampler = self.samplers[self.drawn(step)[1]]
+        sampler, rows = self.samplers[self.drawn(step)[1]], self.rows(step)
         if sampler.resident is not None:
-            return sampler(step, part)
-        patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, part)
+            return sampler(step, rows)
+        patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, rows)
         following = self.samplers[self.drawn(step + 1)[1]]
-        self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, part))
+        self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, self.rows(step + 1)))
         return sampler.finish(*patches)
+
+
+def by_rows(augmentation: Any) -> bool:
+    """Can it draw for a whole batch and change some rows of it?"""
+    return hasattr(augmentation, "draw") and hasattr(augmentation, "change")
+
+
+def picked(batch: Batch, have: np.ndarray, wanted: np.ndarray) -> Batch:
+    """The rows `wanted` of a batch that holds the rows `have`, both numbers in the whole batch, `have` ascending."""
+    if np.array_equal(have, wanted):
+        return batch
+    at = torch.from_numpy(np.searchsorted(have, wanted)).to(batch.lr.device)
+    return Batch(batch.lr[at], batch.hr[at])

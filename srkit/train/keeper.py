@@ -5,35 +5,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkit import checkpoint
-from srkit.data.store import Store
 from srkit.errors import CheckpointError, SrkitError, one_line
-from srkit.evaluate.protocol import DEFAULT, protocol_named
-from srkit.evaluate.score import Metrics, mean, score_image
-from srkit.plugins import Choice
-from srkit.run import Run
+from srkit.evaluate.score import ImageScore, mean, score_image
 from srkit.train import state
+from srkit.train.assemble import Display, Trainee
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
 from srkit.upscale.wrap import make_upscaler
 
+__all__ = ["Display", "Keeper", "Limits"]
+
 LOG_EVERY = 100  # steps between lines of the log
 SHOW_SECONDS = 0.5  # between looks at the loss for the progress bar, each of which waits for the device
-VALIDATION_METRIC = "psnr"
-
-
-class Display(Protocol):
-    """How a session speaks to whoever watches."""
-
-    def say(self, text: str) -> None: ...
-    def packing(self, what: str, done: int, total: int) -> None: ...
-    def training(self, step: int) -> None: ...  # the loop begins, with `step` steps done
-    def progress(self, step: int, loss: float, psnr: float | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,22 +34,22 @@ class Limits:
 
 
 class Keeper:
-    """Keeps one run's folder while it trains. Only the main rank writes; all ranks validate, each its share.
-
-    net: the network that is scored and saved, the averaged one where there is an average. parts: what
-    the training state holds, by name.
-    """
+    """Keeps one run's folder while it trains. Only the main rank writes; all ranks validate, each its share."""
 
     def __init__(
-        self, run: Run, model: Choice, net: nn.Module, parts: Mapping[str, Any], optimizer: torch.optim.Optimizer,
-        folder: Path, device: torch.device, world: World, display: Display, limits: Limits,
-        validation: Mapping[int, Store], metrics: Metrics, trackers: Sequence[Any],
-    ):  # fmt: skip
-        self.run, self.model, self.net, self.parts, self.optimizer = run, model, net, parts, optimizer
-        self.folder, self.device, self.world, self.display, self.limits = folder, device, world, display, limits
-        self.validation, self.metrics, self.trackers = validation, metrics, list(trackers)
-        self.best: tuple[float, int] | None = None
-        self.psnr: float | None = None
+        self,
+        trainee: Trainee,
+        folder: Path,
+        *,
+        world: World,
+        display: Display,
+        limits: Limits,
+        trackers: Sequence[Any] = (),
+    ):
+        self.trainee, self.run, self.selection = trainee, trainee.run, trainee.selection
+        self.folder, self.world, self.display, self.limits, self.trackers = folder, world, display, limits, trackers
+        self.best: tuple[float, int] | None = None  # score and step
+        self.score: float | None = None  # of the latest validation
         self.loss = math.nan
         self.step = self.validated = 0  # steps done; and at the last validation
         self.retreats = 0  # times the run stepped back and halved its learning rate
@@ -73,9 +61,19 @@ class Keeper:
         self.begun = self.shown = self.saved = time.monotonic()
 
     def take_up(self, about: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from what a saved state says of itself."""
         self.step, self.retreats = about.get("step", 0), about.get("retreats", 0)
         self.best = tuple(about["best"]) if about.get("best") else None
+        before = about.get("selected_by", "psnr_y")  # which a state of srkit 0.1 does not say
+        if self.best and before != self.selection.key:
+            self.best = None
+            self.display.say(f"the best checkpoint was chosen by {before}; from here on it is by {self.selection.key}")
+
+    def slowed(self, step: int) -> None:
+        """Set the schedule's learning rates for `step`, halved for each time the run stepped back."""
+        self.trainee.rates(step)
+        for group in self.trainee.optimizer.param_groups:
+            group["lr"] *= 0.5**self.retreats
 
     def wants_to_stop(self) -> bool:
         """This rank's wish; the loop makes all ranks agree."""
@@ -95,7 +93,7 @@ class Keeper:
         if now - self.shown >= SHOW_SECONDS or self.step == self.run.steps:
             self.shown = now
             self.loss = float(done.loss)
-            self.display.progress(self.step, self.loss, self.psnr)
+            self.show()
         if self.step % LOG_EVERY == 0:
             self.log_training()
 
@@ -112,11 +110,14 @@ class Keeper:
             self.saved = time.monotonic()
         return ending
 
+    def show(self) -> None:
+        self.display.progress(self.step, self.loss, "" if self.score is None else self.selection.told(self.score))
+
     def finite_weights(self) -> bool:
-        return all(bool(p.isfinite().all()) for p in self.net.parameters())
+        return all(bool(p.isfinite().all()) for p in self.trainee.scored.parameters())
 
     def log_training(self) -> None:
-        values = {"lr": self.optimizer.param_groups[0]["lr"]}
+        values = {"lr": self.trainee.optimizer.param_groups[0]["lr"]}
         if self.loss_count:
             values = {"loss": float(self.loss_sum) / self.loss_count, **values}
         if self.skipped:
@@ -140,32 +141,35 @@ class Keeper:
             self.display.say(text)
 
     def validate(self) -> None:
-        """Score the validation pictures at every scale; write `best` when the mean PSNR is a new best."""
+        """Score the validation pictures at every scale; write `best` when their mean is a new best."""
         if not self.finite_weights():  # alike on every rank
             raise Diverged
-        protocol = protocol_named(DEFAULT)
-        upscalers = {
-            scale: make_upscaler(self.net, self.model, scale, channels_last=self.run.channels_last)
-            for scale in self.validation
-        }
-        items = [(scale, i) for scale, store in self.validation.items() for i in range(len(store))]
-        mine = {}
-        for number, (scale, i) in list(enumerate(items))[self.world.rank :: self.world.size]:
-            store = self.validation[scale]
-            lr, hr, name = store.image("lr", i), store.image("hr", i), store.names[i]
-            result = score_image(upscalers[scale], lr, hr, scale, self.metrics, protocol, device=self.device, name=name)
-            mine[number] = result.scores[VALIDATION_METRIC]
-            if number == 0:
-                first = {f"{name}_x{scale}": result.sr}
-        found = {number: score for part in self.world.collect(mine) for number, score in part.items()}
-        self.psnr, self.validated = mean(found[number] for number in range(len(items))), self.step
-        self.track("scalars", {f"psnr_{DEFAULT}": self.psnr})
+        stores = self.trainee.validation
+        items = [(scale, i) for scale, store in stores.items() for i in range(len(store))]
+        mine = {n: self.score_picture(*items[n]) for n in range(len(items))[self.world.rank :: self.world.size]}
+        scores = self.world.collect({n: image.scores[self.selection.metric] for n, image in mine.items()})
+        found = {n: score for part in scores for n, score in part.items()}
+        self.score, self.validated = mean(found[n] for n in range(len(items))), self.step
+        self.track("scalars", {self.selection.key: self.score})
         if self.world.main:
-            self.track("images", first)
-        self.display.progress(self.step, self.loss, self.psnr)
-        if self.best is None or self.psnr > self.best[0]:
-            self.best, self.owed = (self.psnr, self.step), self.snapshot(self.psnr)
+            self.track("images", {f"{mine[0].name}_x{items[0][0]}": mine[0].sr})
+        self.show()
+        if self.selection.prefers(self.score, self.best[0] if self.best else None):
+            self.best, self.owed = (self.score, self.step), self.snapshot(self.score)
             self.keep(self.save_best)
+
+    def score_picture(self, scale: int, index: int) -> ImageScore:
+        trainee, store = self.trainee, self.trainee.validation[scale]
+        return score_image(
+            make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last),
+            store.image("lr", index),
+            store.image("hr", index),
+            scale=scale,
+            metrics=trainee.metrics,
+            protocol=self.selection.protocol,
+            device=trainee.device,
+            name=store.names[index],
+        )
 
     def save(self, ending: bool) -> None:
         """The training state first, since it is what a resume needs; then the weights to use."""
@@ -189,7 +193,7 @@ class Keeper:
     def save_everything(self) -> None:
         self.save_state()
         # A score belongs to the weights it was measured on: later weights carry none.
-        snapshot = self.snapshot(self.psnr if self.validated == self.step else None)
+        snapshot = self.snapshot(self.score if self.validated == self.step else None)
         checkpoint.save_tensors(self.folder / "last.safetensors", *snapshot)
         self.save_best()
 
@@ -199,19 +203,29 @@ class Keeper:
             self.owed = None
 
     def save_state(self) -> None:
-        about = {"best": self.best, "retreats": self.retreats, "ranks": self.world.size, "run": self.run.to_dict()}
-        state.save_state(self.folder, self.step, about, self.parts)
-
-    def snapshot(self, psnr: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The weights as they are now, copied, and what they are."""
-        entry = self.model.entry
-        scores = {} if psnr is None else {"psnr": psnr, "protocol": DEFAULT, "set": self.run.validation.name}
         about = {
-            "model": {"name": entry.qualified, "version": entry.version, "options": self.model.options},
-            "scales": list(self.run.scales), "step": self.step, "scores": scores,
-            "licence": self.model.component.licence, "run": self.run.to_dict(),
-        }  # fmt: skip
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}, about
+            "best": self.best,
+            "selected_by": self.selection.key,
+            "retreats": self.retreats,
+            "ranks": self.world.size,
+            "run": self.run.to_dict(),
+        }
+        state.save_state(self.folder, self.step, about, self.trainee.parts())
+
+    def snapshot(self, score: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The weights as they are now, copied, and what they are."""
+        model, selection = self.trainee.model, self.selection
+        measured = {selection.metric: score, "protocol": selection.protocol.name, "set": self.run.validation.name}
+        about = {
+            "model": {"name": model.entry.qualified, "version": model.entry.version, "options": model.options},
+            "scales": list(self.run.scales),
+            "step": self.step,
+            "scores": {} if score is None else measured,
+            "licence": model.component.licence,
+            "run": self.run.to_dict(),
+        }
+        tensors = self.trainee.scored.state_dict()
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, about
 
     def close(self) -> None:
         for tracker in self.trackers:

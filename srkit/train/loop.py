@@ -86,6 +86,7 @@ def train(
     criterion: Criterion,
     optimizer: torch.optim.Optimizer,
     batches: Callable[[int], tuple[int, Batch]],
+    *,
     rates: Callable[[int], None],
     clip: Callable[[float], Tensor],
     guard: Guard,

@@ -103,12 +103,12 @@ def test_only_realistic_is_left_to_each_rank(registry):
 
 
 class FixedSampler:
-    batch = 4
+    batch, patch = 4, 16
     resident = ()  # nothing to cut ahead of the step
 
-    def __call__(self, step, part=slice(None)):
+    def __call__(self, step, rows):
         ramp = torch.linspace(0, 1, 32).expand(4, 3, 32, 32)
-        return Batch(ramp[part, :, ::2, ::2], ramp[part])
+        return Batch(ramp[rows, :, ::2, ::2], ramp[rows])
 
 
 # colour -------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ TWO_RANKS = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--n
              "-m", "srkit", "train"]  # fmt: skip
 MODES = {
     "average": (ALONE, ["ema=0.95", "clip=1.0", "optimizer=adamw", "schedule=cosine"]),
-    "accumulation": (ALONE, ["accumulate=2", "precision=bf16", "make_lr=device"]),
+    "accumulation": (ALONE, ["accumulate=2", "precision=bf16", "make_low_res=device"]),
     "mixup": (ALONE, ["augmentation=[{name='dihedral'}, {name='mixup'}, {name='colour-jitter'}]"]),
     "two ranks": (TWO_RANKS, ["ema=0.95", "augmentation=[{name='dihedral'}, {name='mixup'}]"]),
 }

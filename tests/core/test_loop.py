@@ -13,10 +13,11 @@ from srkit.components import Augmentation
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.shards import Shards, write_shards
 from srkit.data.store import packed
+from srkit.train.assemble import averaged
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Diverged, Guard, train
+from srkit.train.memory import largest
 from srkit.train.optim import clipper
-from srkit.train.session import averaged, largest
 
 CPU = torch.device("cpu")
 
@@ -48,11 +49,22 @@ def run(steps=4, batches=None, criterion=None, net=None, guard=None, lr=1e-3, le
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     done = []
     train(
-        lambda lr, scale: net(lr), criterion or Criterion([nn.L1Loss()], [1.0]), optimizer, batches, lambda step: None,
-        clipper(list(net.parameters()), 0.0, "norm"), guard or Guard(100.0, 3, CPU),
-        torch.amp.GradScaler("cpu", enabled=False), range(steps), 0, World(), lambda: False, learned,
-        lambda d: done.append(d), **words,
-    )  # fmt: skip
+        lambda lr, scale: net(lr),
+        criterion or Criterion([nn.L1Loss()], [1.0]),
+        optimizer,
+        batches,
+        rates=lambda step: None,
+        clip=clipper(list(net.parameters()), 0.0, "norm"),
+        guard=guard or Guard(100.0, 3, CPU),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        steps=range(steps),
+        seed=0,
+        world=World(),
+        stop=lambda: False,
+        learned=learned,
+        after=lambda d: done.append(d),
+        **words,
+    )
     return net, done
 
 

@@ -80,7 +80,7 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
 
     from srkit.data.sampler import Batches, Sampler
     from srkit.data.store import packed
-    from srkit.train.session import build_part
+    from srkit.train.assemble import build_part
 
     place, scale = torch.device("cpu"), run.scales[0]
     augment = [

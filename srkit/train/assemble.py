@@ -1,0 +1,250 @@
+"""Turn a Run into live objects: network, losses, optimizer, batches, validation pictures."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from srkit.components import PairSequence
+from srkit.data.check import quick_check
+from srkit.data.pairs import open_dataset
+from srkit.data.sampler import Batches, Sampler
+from srkit.data.store import Store, packed
+from srkit.errors import PluginError, SrkitError, UsageError, one_line
+from srkit.evaluate.score import Metrics
+from srkit.evaluate.selection import Selection, selection_of
+from srkit.nets import build_net, check_scales
+from srkit.plugins import Choice, Registry
+from srkit.run import Part, Run
+from srkit.train.distributed import World
+from srkit.train.loop import Criterion, Guard
+from srkit.train.optim import clipper, make_optimizer, make_schedule
+
+BAD_IN_A_ROW = 10  # steps without a usable gradient, before the run steps back
+
+
+class Display(Protocol):
+    """How a session speaks to whoever watches. score: of the latest validation, `PSNR 30.12 dB`; empty before it."""
+
+    def say(self, text: str) -> None: ...
+    def packing(self, what: str, done: int, total: int) -> None: ...
+    def training(self, step: int) -> None: ...  # the loop begins, with `step` steps done
+    def progress(self, step: int, loss: float, score: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A run as live objects, before its first step; nothing of it is written yet.
+
+    Attributes:
+        net: on its device, in its memory format.
+        average: timm's moving average of the weights, or None.
+        rates: rates(step) sets the learning rates of the schedule.
+        clip: clip(lr) clips the gradients, and gives the norm they had.
+        guard: which steps to trust.
+        batches: batches(step) gives the scale drawn, and this rank's part of the batch.
+        pictures: how many there are to train on at the first scale.
+        validation: the packed pictures, by scale.
+        selection: what `best` is chosen by, and `metrics` the metric itself, by name.
+    """
+
+    run: Run
+    model: Choice
+    device: torch.device
+    net: nn.Module
+    average: Any
+    criterion: Criterion
+    optimizer: torch.optim.Optimizer
+    rates: Callable[[int], None]
+    clip: Callable[[float], Tensor]
+    guard: Guard
+    scaler: torch.amp.GradScaler
+    batches: Batches
+    pictures: int
+    validation: Mapping[int, Store]
+    selection: Selection
+    metrics: Metrics
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network that is validated and saved: the average where there is one."""
+        return self.net if self.average is None else self.average.module
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return memory_format(self.run)
+
+    def parts(self) -> dict[str, Any]:
+        """What a training state holds, by name."""
+        parts: dict[str, Any] = {"net": self.net, "optimizer": self.optimizer, "guard": self.guard}
+        if self.average is not None:
+            parts["ema"] = self.average.module
+        if self.scaler.is_enabled():
+            parts["scaler"] = self.scaler
+        losses = enumerate(self.criterion.losses)
+        return parts | {f"loss{i}": loss for i, loss in losses if hasattr(loss, "state_dict")}
+
+    def learned(self, step: int) -> None:
+        """The weights have changed in `step`; so does their average."""
+        if self.average is not None:
+            self.average.update(self.net, step)
+
+
+def assemble(
+    run: Run, registry: Registry, device: torch.device, display: Display, world: World, resident: str = "auto"
+) -> Trainee:
+    """Build all that a resolved run names. resident: where the pixels to train on are kept, as in `Sampler`.
+
+    Raises UsageError for what does not fit together, PluginError for a plugin whose code fails, DataError and
+    ImageError for bad pictures.
+    """
+    model = registry.choose("model", run.model.name, run.model.options)
+    check_fits(run, model, world)
+    selection = selection_of(run, registry)
+    metric = build_part(registry, "metric", run.metric)
+
+    torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
+    net = build_net(model, run.scales).to(device).to(memory_format=memory_format(run))
+    losses = [build_part(registry, "loss", part) for part in run.loss]
+    criterion = Criterion(losses, [part.weight for part in run.loss]).to(device)
+    augmentations = [
+        (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
+        for part in run.augmentation
+    ]
+    optimizer = make_optimizer(run.optimizer.name, run.optimizer.options, net, run.lr)
+
+    apart = is_apart(run, registry, world)
+    samplers, validation = open_data(run, registry, device, display, world, resident=resident, apart=apart)
+    return Trainee(
+        run=run,
+        model=model,
+        device=device,
+        net=net,
+        average=averaged(net, run.ema),
+        criterion=criterion,
+        optimizer=optimizer,
+        rates=make_schedule(run.schedule.name, run.schedule.options, optimizer, run.steps),
+        clip=clipper([p for p in net.parameters() if p.requires_grad], run.clip, run.clip_by),
+        guard=Guard(run.skip_above, BAD_IN_A_ROW, device),
+        scaler=torch.amp.GradScaler(device.type, enabled=run.precision == "fp16"),
+        batches=Batches(
+            samplers,
+            [(module, record.per_rank) for module, record in augmentations],
+            run.seed,
+            rank=world.rank,
+            size=world.size,
+            apart=apart,
+        ),
+        pictures=len(samplers[run.scales[0]]),
+        validation=validation,
+        selection=selection,
+        metrics={selection.metric: metric},
+    )
+
+
+def check_fits(run: Run, model: Choice, world: World) -> None:
+    """UsageError for a model that cannot be trained, or not at these scales, and for a batch that cannot be shared."""
+    if not model.component.trainable:
+        raise UsageError(f"'{model.label}' has no parameters to train")
+    check_scales(model, run.scales)
+    if run.batch % (run.accumulate * world.size):
+        raise UsageError(
+            f"batch = {run.batch} cannot be shared by {world.size} ranks in {run.accumulate} parts; "
+            f"take a multiple of {run.accumulate * world.size}"
+        )
+
+
+def memory_format(run: Run) -> torch.memory_format:
+    return torch.channels_last if run.channels_last else torch.contiguous_format
+
+
+def averaged(net: nn.Module, decay: float) -> Any:
+    """timm's moving average of the weights, or None without a decay.
+
+    Its decay grows with the step up to `decay`, so that the random first weights are soon forgotten.
+    """
+    if not decay:
+        return None
+    from timm.utils import ModelEmaV3
+
+    return ModelEmaV3(net, decay=decay, use_warmup=True)
+
+
+def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any:
+    """Build a loss, augmentation, metric or tracker; PluginError, naming it, if its code fails."""
+    choice = registry.choose(kind, part.name, part.options)
+    try:
+        return choice.build(*supplied)
+    except SrkitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{kind} '{choice.entry.qualified}' cannot be built: {one_line(error)}") from error
+
+
+def open_data(
+    run: Run, registry: Registry, device: torch.device, display: Display, world: World, *, resident: str, apart: bool
+) -> tuple[dict[int, Sampler], dict[int, Store]]:
+    """The samplers of the training pictures and the packs of the validation pictures, by scale; packed where needed.
+
+    apart: each rank has training pictures of its own. Pictures that are left out, and what a quick look finds wrong,
+    are said.
+    """
+
+    def packs(part: Part) -> dict[int, list[Store]]:
+        return {scale: pack(run, registry, part, scale, display, world) for scale in run.scales}
+
+    stores = world.one_after_another(lambda: packs(run.data))
+    validation = {scale: store for scale, (store,) in world.one_after_another(lambda: packs(run.validation)).items()}
+    samplers = {
+        scale: Sampler(
+            each,
+            scale=scale,
+            batch=run.batch // (world.size if apart else 1),
+            patch=run.patch,
+            seed=run.seed + (2**32 * (1 + world.rank) if apart else 0),
+            device=device,
+            resident=resident,
+        )
+        for scale, each in stores.items()
+    }
+    for left_out in [sampler.left_out for sampler in samplers.values() if sampler.left_out]:
+        display.say(f"{len(left_out)} pictures are smaller than a patch and left out: {', '.join(left_out[:3])} ...")
+    if world.main:
+        for scale, (first, *_) in stores.items():
+            for finding in quick_check(first, validation[scale], scale) if first.has_lr else ():
+                display.say(f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)")
+    return samplers, validation
+
+
+def is_apart(run: Run, registry: Registry, world: World) -> bool:
+    """Has each rank training data of its own, in shards?"""
+    return world.size > 1 and hasattr(opened(registry, run.data, run.scales[0]), "stores")
+
+
+def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
+    return open_dataset(registry.choose("dataset", part.name, part.options), part.root, part.split, scale)
+
+
+def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display, world: World) -> list[Store]:
+    """The pack of a dataset; of training data that is in shards, those of this rank."""
+    pairs = opened(registry, part, scale)
+    if part is run.data and hasattr(pairs, "stores"):
+        stores: list[Store] = pairs.stores(world.rank, world.size)
+        return stores
+    choice = registry.choose("dataset", part.name, part.options)
+    what = f"packing {part.root or choice.label} x{scale}"
+    low_res = part is not run.data or run.make_low_res == "store"
+
+    def progress(done: int, total: int) -> None:
+        display.packing(what, done, total)
+
+    try:
+        store = packed(choice, part.root, part.split, scale, progress, lr=low_res, pairs=pairs)
+    except KeyboardInterrupt:
+        display.say(f"{what}: stopped; what is packed so far is kept, and the same command goes on from there")
+        raise
+    if store.given and not low_res:
+        raise UsageError(f"'{choice.label}' brings its own LR pictures: make_low_res = \"device\" is for data without")
+    return [store]
