@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -106,3 +107,24 @@ def test_publish_a_model(follow, hub, tmp_path, monkeypatch):
 def test_every_guide_is_followed_here():
     tested = re.findall(r"DOCS / \"(guides/[\w-]+\.md)\"", Path(__file__).read_text())
     assert sorted({DOCS / name for name in tested}) == GUIDES
+
+
+def test_the_messages_of_the_questions_are_what_srkit_says(run_srkit, photo, tmp_path):
+    page = re.findall(r"^```text\n(.*?)\n```$", (DOCS / "faq.md").read_text(), flags=re.M | re.S)
+    Image.fromarray(np.array([[0, 3]], np.float32)).save(tmp_path / "float.tif")
+    for folder, pixels in {"pairs/HR": photo[:125, :127], "pairs/LR": photo[:31, :32], "tiny": photo[:30, :30]}.items():
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / folder / "cat.png")
+    said = [
+        run_srkit(*shlex.split(line))[2]
+        for line in (
+            "upscale tiny/cat.png",
+            "upscale float.tif --model bicubic",
+            "train --data pairs --scale 4",
+            "train --data tiny",
+            "bench --models nearest --scales 2 --metrics psnr",
+        )
+    ]
+    assert len(page) == len(said)
+    for message, text in zip(page, said, strict=True):
+        assert message in text.replace("srkit: ", "")
