@@ -43,6 +43,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python benchmarks/longest_functions.py srkit --limit 60
 
 $(VENV)/installed-plugins: $(VENV)/installed $(OFFICIAL:=/pyproject.toml)
 	echo "installing the official plugins"
