@@ -79,7 +79,7 @@ def load(
     """A model with its weights, ready to upscale.
 
     model: a name, a checkpoint, a run's folder, or `owner/name` on the Hugging Face hub. scale: the weights' own,
-    or 2, when not said. device: "auto" is the accelerator where there is one. tile: side of a tile in input pixels,
+    or 2, if not given. device: "auto" is the accelerator where there is one. tile: side of a tile in input pixels,
     to bound memory; 0 for none. ensemble: the mean over eight flips and transposes, eight times the work. progress:
     of a download, on stderr or in the notebook's cell. registry: where names are looked up; the installed plugins when
     not said.
@@ -245,15 +245,15 @@ def fit(
 ) -> FitResult:
     """Train a model, as `srkit train` does, and wait until it is done.
 
-    run: a `Run`, a dict like a run file, the path of a run file, or a recipe's name; the defaults when not said.
+    run: a `Run`, a dict like a run file, the path of a run file, or a recipe's name; the defaults if not given.
     values: keys of the run laid over it: `model="edsr", data="photos/", scale=2, steps=1000, lr=2e-4,
     model={"name": "edsr", "n_feats": 32}`. A text for `data` or `validation` is a folder of pictures if there is one,
-    else a dataset's name. out: folder of the new run; the first free `runs/MODEL_xSCALE` when not said. resume: a
+    else a dataset's name. out: folder of the new run; the first free `runs/MODEL_xSCALE` if not given. resume: a
     run's folder, to go on with it exactly as if it had not stopped; of the values only `steps` goes with it. device:
     "auto" is the accelerator where there is one. max_time: stop after this long, in seconds or as "90s", "10m",
     "1h30m". save_every: time between two savings of the training state. resident: keep the pixels on the
     accelerator; "auto" where they fit. progress: shown on stderr, in a notebook in the output of its cell; False
-    shows nothing. registry: where names are looked up; the installed plugins when not said.
+    shows nothing. registry: where names are looked up; the installed plugins if not given.
 
     The first Ctrl-C, or the stop button of a notebook, ends the training after the present step; its state is saved,
     and KeyboardInterrupt is raised with the line that resumes it. A second one interrupts at once. This needs the main
@@ -445,7 +445,7 @@ def score(
     model: a name, a checkpoint, a run's folder or a repository of the hub, as for `srkit.load`; an `Upscaler`; what
     `fit` gave; or any callable, such as a `torch.nn.Module`, that takes B,3,H,W float RGB in [0, 1] and gives
     B,3,scale*H,scale*W. A module is scored in evaluation mode, without gradients, where its parameters are.
-    dataset: a set's name, a folder of pictures, or a sequence of `Pair`. scale: the weights' own, or 2, when not said;
+    dataset: a set's name, a folder of pictures, or a sequence of `Pair`. scale: the weights' own, or 2, if not given;
     a callable needs it. protocol: y, y-uint8, rgb or div2k. metrics: names. split: of a dataset. root: the folder that
     holds the named set. device: where a model by name, or a callable without parameters, computes. name: what tables
     call the model. progress, registry: as for `fit`.

@@ -34,7 +34,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 def read_about(path: Path) -> dict[str, Any]:
     """What a checkpoint says it is, from its header alone. CheckpointError if it is none of srkit's."""
-    stranger = CheckpointError(
+    foreign = CheckpointError(
         f"'{path}' holds weights, but not of which model: srkit did not write it. "
         "A plugin may know it (srkit-spandrel knows many), and it can start a training with --init-from"
     )
@@ -42,13 +42,13 @@ def read_about(path: Path) -> dict[str, Any]:
         if path.is_file() and path.stat().st_size == 0:
             raise CheckpointError(f"'{path}' is empty")
         if path.is_file() and path.suffix != ".safetensors":
-            raise stranger
+            raise foreign
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["srkit"])
     except FileNotFoundError:
         raise missing_path(path, "checkpoint") from None
     except KeyError:
-        raise stranger from None
+        raise foreign from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is not a whole safetensors file: {one_line(error)}") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -88,6 +88,6 @@ def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> N
 
 
 def group_of(name: str) -> str:
-    """What tensors are told together by: the module's name with `*` for each number, weight or bias left out."""
+    """The key by which tensors are grouped: the module's name with `*` for each number, weight or bias left out."""
     module = re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
     return re.sub(r"\.(weight|bias|running_mean|running_var|num_batches_tracked)$", "", module)

@@ -119,7 +119,7 @@ class Partial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a full disk, which was told already
+        with suppress(OSError):  # a full disk, which was reported already
             self.file.close()
         if not self.done:
             self.path.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ class Partial:
 
     @property
     def validator(self) -> str:
-        """What tells the server which version this is: a strong ETag, else the date; empty if it gave neither."""
+        """What identifies this version for the server: a strong ETag, else the date; empty if it gave neither."""
         etag = self.about.get("etag") or ""
         return etag if etag.startswith('"') else self.about.get("modified") or ""
 
@@ -177,7 +177,7 @@ def receive_all(part: Partial, size: int | None, sha256: str, progress: BytesDon
             failures += 1
             if isinstance(error, HTTPError):
                 again = error.code in BUSY
-            else:  # who cannot be reached from the start will not be in a second; who broke off may be
+            else:  # a server that was never reached is not tried again; one that broke off is
                 again = answered or not isinstance(error, URLError | http.client.InvalidURL)
             if failures >= TRIES or not again:
                 raise FetchError(told(error, part)) from None
@@ -187,7 +187,7 @@ def receive_all(part: Partial, size: int | None, sha256: str, progress: BytesDon
 def receive(part: Partial, size: int | None, sha256: str, progress: BytesDone) -> None:
     """One request, for what is still missing. Raises ConnectionError where less came than was announced."""
     if part.done and not part.validator and not sha256:
-        part.restart()  # nothing would tell whether the rest belongs to the same file
+        part.restart()  # nothing identifies the version, so the rest may be of another file
     headers = {"User-Agent": "srkit", "Accept-Encoding": "identity"}
     if part.done:
         headers["Range"] = f"bytes={part.done}-"
@@ -244,7 +244,7 @@ def content_range(text: str) -> tuple[int, int | None]:
 
 
 def check_answer(part: Partial, response: Any, start: int, total: int | None, size: int | None) -> None:
-    """Before anything is received: is it the file, and is there room for it?"""
+    """Before anything is received: is it the file, and is there enough free space?"""
     if response.headers.get_content_type() == "text/html":
         raise FetchError(f"'{part.url}' answers with a web page, not with the file; look at it in a browser")
     if size is not None and total not in (None, size):

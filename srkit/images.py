@@ -40,14 +40,14 @@ TURNS = {
 }  # fmt: skip
 
 OVERSHOOT = 0.01  # how far float pixels may be outside [0, 1], as a resampling leaves them, before it is an error
-NAMED = 3  # files, where a line speaks of many
+NAMED = 3  # files named in a line about many
 
 LOG = logging.getLogger("srkit")
 
 Range = str | float | Sequence[float] | None
 T = TypeVar("T")
 
-# Pillow warns of odd metadata on stderr, in lines of source code; what matters of it is told in a picture's notice.
+# Pillow's warnings about metadata are lines of source code on stderr; a picture's notice has what matters of them.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
@@ -105,7 +105,7 @@ def picture_of(image: Image.Image, *, range: Range = None, notices: Sequence[str
     elif range is not None:
         told.append("pixels of 8 bits are 0 to 255, the range is not for them")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        icc = None  # the profile speaks of channels that are no longer there
+        icc = None  # the profile describes channels that are no longer there
     gray = image.mode in ("1", "L", "LA", "La")
     alpha = None
     if image.has_transparency_data:
@@ -256,7 +256,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def decoded(path: Path, use: Callable[[Image.Image, Sequence[str]], T]) -> T:
-    """use(image, notices) of an open file, every way it can be wrong told in one line that names it.
+    """use(image, notices) of an open file, with every failure reported in one line that names it.
 
     Where it cannot be read, it is tried without its metadata.
     """

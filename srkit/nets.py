@@ -19,7 +19,7 @@ def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]
 class Loaded:
     """A network ready to upscale by `scale`. origin: the weight file, empty for an interpolation.
 
-    note: what a stranger's file does not say and was assumed: `res_scale=0.1`.
+    note: what the file of another program does not say and was assumed: `res_scale=0.1`.
     """
 
     net: nn.Module

@@ -1,4 +1,4 @@
-"""What timm's optimizers and learning-rate schedules may be told, by timm's names.
+"""The options of timm's optimizers and learning-rate schedules, by timm's names.
 
 An optimizer's options are those of its class (`betas`, `eps`, `weight_decay`, ...). A schedule's lengths are
 counted in optimizer steps throughout.

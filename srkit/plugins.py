@@ -121,7 +121,7 @@ def names(component: Component) -> tuple[str, ...]:
 
 
 def declared_options(entry: Entry) -> dict[str, Any]:
-    """`options_of`, with a build that cannot be imported told as the plugin's fault. A command's are typer's."""
+    """`options_of`, with a build that cannot be imported reported as the plugin's fault. A command's are typer's."""
     if isinstance(entry.component, Command):
         return {}
     try:

@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """A line on stderr; nobody listening any more is no reason to stop working."""
+    """Print a line on stderr. Work continues if stderr is closed."""
     with suppress(BrokenPipeError):
         print(line, file=sys.stderr, flush=True)
 

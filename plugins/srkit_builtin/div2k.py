@@ -107,7 +107,7 @@ def numbered(folder: Path, wanted: set[int]) -> list[Path]:
 
 
 def lr_names(stem: str, track: str, scale: int, sub: str = "") -> list[str]:
-    """The LR folders of a track, as people name them: the official ones first."""
+    """The LR folders of a track, by the names in use: the official ones first."""
     if TRACKS[track][1]:
         return [f"{stem}{track}{sub}", f"{stem}{track}/X{scale}{sub}"]
     usual = [

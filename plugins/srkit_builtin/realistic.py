@@ -1,8 +1,8 @@
-"""LR made anew from HR as photographs come to be bad: blurred, resized, noisy, compressed, and all of it again.
+"""LR made from HR with the degradations of photographs: blur, resizing, noise and compression, applied twice.
 
 Source: Wang et al., Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data, ICCVW
 2021. Defaults: options/train_realesrgan_x4plus.yml of github.com/xinntao/Real-ESRGAN, the same for x2; its
-names are kept. Cousin: Zhang et al., BSRGAN, ICCV 2021.
+names are kept. Related: Zhang et al., BSRGAN, ICCV 2021.
 """
 
 import io
@@ -31,7 +31,7 @@ Probability = Annotated[float, Ge(0), Le(1)]
 
 KERNEL_WEIGHTS: Six = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 RESIZES = ("area", "bilinear", "bicubic")
-MOST = 512  # a count of photons never reaches it: the mean is at most 256
+MOST = 512  # larger than any count of photons, whose mean is at most 256
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from srkit_builtin.mixing import reduced
 
 
 class Rescale(ByRows):
-    """HR made smaller by a random factor, with antialiasing, and LR made anew from it, both by MATLAB's bicubic.
+    """HR made smaller by a random factor, with antialiasing, and LR made again from it, both by MATLAB's bicubic.
 
     A patch that became smaller is continued by its mirror image and cut to the old shape at a random place.
-    LR is the bicubic reduction of what HR became, whatever it was before: not for photographed LR, and
+    LR becomes the bicubic reduction of the new HR: not for photographed LR, and
     before `realistic`, not after it.
     """
 

@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return fail(f"cannot go on: {one_line(error)}", 1)
+        return fail(f"stopped: {one_line(error)}", 1)
     except Exception as error:
         if os.environ.get("SRKIT_DEBUG") == "1":
             raise

@@ -39,7 +39,7 @@ def bench(
     scales: Annotated[list[str] | None, typer.Option(help="Only these scales: 2,3,4.")] = None,
     protocol: Annotated[str, typer.Option(help="y, y-uint8, rgb or div2k.")] = "y",
     metrics: Annotated[
-        list[str] | None, typer.Option(help="Metrics, separated by commas; psnr,ssim when not said.")
+        list[str] | None, typer.Option(help="Metrics, separated by commas; psnr,ssim if not given.")
     ] = None,
     root: Root = None,
     self_ensemble: SelfEnsemble = False,

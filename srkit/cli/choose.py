@@ -55,7 +55,7 @@ def scale_of(word: str) -> int:
 
 
 def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice, Path | None]]:
-    """The published test sets that are on this machine; else the held-out samples, and a word of it."""
+    """The published test sets on this machine; if there are none, the held-out samples, with a notice."""
     found: list[tuple[str, Choice, Path | None]] = [
         (entry.component.name, registry.choose("dataset", entry.component.name), root)
         for entry in registry.of("dataset")

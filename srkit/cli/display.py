@@ -21,7 +21,7 @@ __all__ = [
 
 
 def load(*, builtin: bool = True) -> Registry:
-    """The installed plugins; each broken one is told on stderr, in one line."""
+    """The installed plugins; each broken one is reported on stderr in one line."""
     registry = load_plugins(builtin=builtin)
     for notice in registry.notices:
         say(notice)

@@ -1,4 +1,4 @@
-"""`srkit doctor`: one block to paste into a bug report, and what is broken."""
+"""`srkit doctor`: versions, devices and what is broken, for a bug report."""
 
 import json
 import os

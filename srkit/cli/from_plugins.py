@@ -44,7 +44,7 @@ class WithPlugins(typer.core.TyperGroup):
             return None
 
     def plugins(self) -> Registry:
-        """The installed plugins, each broken one told once."""
+        """The installed plugins; each broken one is reported once."""
         if self.registry is None:
             self.registry = display.load(builtin=False)
         return self.registry

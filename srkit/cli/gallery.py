@@ -1,4 +1,4 @@
-"""`srkit gallery`: the same crops of a set's pictures by every model, to look at."""
+"""`srkit gallery`: compare the same crops of pictures as several models upscale them."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -30,12 +30,12 @@ def gallery(
     ],
     data: Annotated[str, typer.Option(help="A set's name, or a folder of HR pictures.")] = "samples",
     scale: Annotated[
-        int | None, typer.Option(help="Upsampling factor; the first model's own when not said.", show_default=False)
+        int | None, typer.Option(help="Upsampling factor; that of the first model if not given.", show_default=False)
     ] = None,
     count: Annotated[
         int, typer.Option("--random", "--count", min=1, max=200, help="How many crops, drawn by --seed or by --where.")
     ] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other crops.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the crops.")] = 0,
     where: Annotated[
         str, typer.Option(help="random, or disagree: where the models' outputs differ most, two a picture at most.")
     ] = "random",
@@ -126,7 +126,7 @@ def chooser(
     if small := len(pairs) - len(windows.fitting(sizes)):
         display.say(f"{small} pictures are smaller than a crop: they are in the table alone")
     if where == "random":
-        how = f"Pictures and places are drawn by seed {seed}, whatever the models."
+        how = f"Pictures and places are drawn by seed {seed}, independently of the models."
         return drawn(sizes, windows, count, seed), how
     how = f"Where {', '.join(compared)} differ most in 8-bit levels of R, G and B; two crops of a picture at most."
     return disagreeing(compared, windows), how
@@ -148,7 +148,7 @@ def write(gallery: "Gallery", out: Path) -> None:
 def load_models(
     registry: Registry, models: list[str], scale: int | None, device: "torch.device"
 ) -> "dict[str, Loaded]":
-    """The models by the name of their column, all at the scale of the first; short names where they stay apart."""
+    """The models by the name of their column, all at the scale of the first; short names where these are unique."""
     from srkit.evaluate.gallery import REFERENCE
     from srkit.weights.find import is_path
     from srkit.weights.loading import load_model

@@ -33,7 +33,7 @@ app = typer.Typer(cls=NameOrCommand, invoke_without_command=True, add_completion
 def plugins(
     context: typer.Context,
     kind: Annotated[str | None, typer.Option(help=f"Only this kind: {', '.join(KINDS)}.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only what has this word in its name, package or summary.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only those with this word in name, package or summary.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List every model, loss, dataset and other component that is installed, or show NAME."""
@@ -89,10 +89,10 @@ def show_one(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="What users will call it; the package is srkit-NAME.")],
+    name: Annotated[str, typer.Argument(help="Name of the component; the package is srkit-NAME.")],
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}.")] = "model",
     licence: Annotated[str, typer.Option(help="MIT, BSD-3-Clause or Apache-2.0.")] = "MIT",
-    into: Annotated[Path, typer.Option(help="The folder to make it in.")] = Path(),
+    into: Annotated[Path, typer.Option(help="Folder in which the package is written.")] = Path(),
 ) -> None:
     """Write the package of a new plugin, ready to install, test and publish."""
     from srkit.scaffold import new_plugin
@@ -108,10 +108,10 @@ def new(
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="A component, or a package for everything in it.")],
-    root: Annotated[Path | None, typer.Option(help="Where a dataset finds its pictures.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of a dataset's pictures.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a plugin keeps the contract, and say what to change where it does not."""
+    """Check that a plugin keeps the contract, and print what to change."""
     registry = display.load()
 
     from dataclasses import asdict
@@ -146,17 +146,15 @@ def check(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def install(
-    packages: Annotated[
-        list[str], typer.Argument(help="What pip installs: names, folders, wheels, and pip's options.")
-    ],
+    packages: Annotated[list[str], typer.Argument(help="Names, folders, wheels and options, passed to pip.")],
 ) -> None:
-    """Install plugins with pip into the environment srkit runs in, and say what came."""
+    """Install plugins with pip into the environment of srkit, and list what was added."""
     pip_and_compare(["install", *packages])
 
 
 @app.command()
 def uninstall(packages: Annotated[list[str], typer.Argument(help="Packages to remove.")]) -> None:
-    """Remove plugins with pip from the environment srkit runs in, and say what went."""
+    """Remove plugins with pip from the environment of srkit, and list what was removed."""
     gone = some_words(packages, "package")
     if BUILTIN in gone:
         raise UsageError("srkit itself is not a plugin; remove it with pip")
@@ -166,28 +164,28 @@ def uninstall(packages: Annotated[list[str], typer.Argument(help="Packages to re
 def pip_and_compare(words: list[str]) -> None:
     before = installed()
     if subprocess.run([sys.executable, "-m", "pip", "--quiet", *words]).returncode:
-        raise SrkitError(f"pip {words[0]} failed; its own words are above")
+        raise SrkitError(f"pip {words[0]} failed; its message is above")
     after = installed()
     for sign, lines in (("+", after - before), ("-", before - after)):
         for line in sorted(lines):
             print(f"{sign} {line}")
     if after == before:
-        print("nothing that srkit sees has changed")
+        print("no plugin was added or removed")
 
 
 def installed() -> set[str]:
-    """What a fresh srkit finds, a line each."""
+    """What a new srkit process finds, one line each."""
     done = subprocess.run([sys.executable, "-m", "srkit", "plugins", "--json"], capture_output=True, text=True)
     try:
         found = json.loads(done.stdout)
     except ValueError:
-        raise SrkitError(f"'srkit plugins' does not run: {done.stderr.strip() or 'no output'}") from None
+        raise SrkitError(f"'srkit plugins' fails: {done.stderr.strip() or 'no output'}") from None
     lines = {f"{p['kind']} {p['name']} ({p['package']} {p['version']})" for p in found["plugins"]}
     return lines | {f"broken: {notice}" for notice in found["notices"]}
 
 
 def everything_called(registry: Registry, name: str) -> list[Entry]:
-    """Every component with this name, of whatever kind; a name may be used once in each."""
+    """Every component with this name, of any kind; a name may be used once in each kind."""
     package, _, bare = name.rpartition(":")
     found = [
         entry

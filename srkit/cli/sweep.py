@@ -24,23 +24,26 @@ def sweep(
         typer.Option(help="A key and its values: loss=l1,l2. Several keys make a grid.", show_default=False),
     ],
     run: Annotated[Path | None, typer.Option(help="A run file (TOML) to vary.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each cell; 300,000 when not said.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps of each cell; 300,000 if not given.")] = None,
     assign: Annotated[
-        list[str] | None, typer.Option("--set", help="Lay one value over every cell: lr=1e-3, model.n_feats=32.")
+        list[str] | None, typer.Option("--set", help="Set one value of every cell: lr=1e-3, model.n_feats=32.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the sweep; runs/sweep_KEYS when not said.", show_default=False)
+        Path | None, typer.Option(help="Folder of the sweep; runs/sweep_KEYS if not given.", show_default=False)
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="The second of four interleaved parts: 2/4. For several machines or GPUs.")
+        str | None,
+        typer.Option(
+            help="Train only this part of the cells: 2/4 is the second of four. For several machines or GPUs."
+        ),
     ] = None,
     max_time: Annotated[
-        str | None, typer.Option(help="Stop after this long: 90s, 10m, 1h30m. The same command goes on.")
+        str | None, typer.Option(help="Stop after this time: 90s, 10m, 1h30m. The same command continues.")
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Train a grid of runs one after another and compare them. The same command again goes on where it stopped."""
+    """Train a grid of runs one after another and compare them. The same command again continues where it stopped."""
     from srkit.run import merge, parse_assignment, read_run_file
 
     begun = time.monotonic()
@@ -81,7 +84,7 @@ def sweep(
         display.table(headings, rows, right=range(len(varied), len(varied) + 5))
     missing = unfinished(cells)
     if missing:
-        display.say(f"{len(results)} of {len(cells)} cells are finished; the same command goes on with the others")
+        display.say(f"{len(results)} of {len(cells)} cells are finished; the same command continues with the others")
     if results:
         display.say(f"table.md, table.csv, table.json, curves.png and curves.svg are in {folder}")
     if sweeper.stop.asked():
@@ -101,7 +104,7 @@ def part_of(text: str | None) -> tuple[int, int]:
 
 
 class Sweeper:
-    """Trains cells one after another, until `end` by the monotonic clock. One that fails is told; the others go on."""
+    """Trains cells one after another, until `end` by the monotonic clock. A cell that fails is reported and left."""
 
     def __init__(self, registry: Any, cells: "list[Cell]", in_all: int, device: Any, end: float):
         self.registry, self.cells, self.in_all, self.device, self.end = registry, cells, in_all, device, end
@@ -145,7 +148,7 @@ class Sweeper:
 
 
 class CellDisplay(TrainingDisplay):
-    """A cell's words and progress. The steps and the time left are those of all cells."""
+    """A cell's messages and progress. Steps and time left are those of all cells."""
 
     def __init__(self, title: str, before: int, total: int, seconds: float | None, stop: Stop):
         super().__init__(total, seconds, stop)

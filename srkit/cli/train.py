@@ -1,4 +1,4 @@
-"""`srkit train`: from a run file, or from words, to a trained model in a folder."""
+"""`srkit train`: train a model from a run file or from options."""
 
 import math
 from pathlib import Path
@@ -16,35 +16,37 @@ from srkit.plugins import Registry
 
 
 def train(
-    model: Annotated[str | None, typer.Option(help="Model or preset; edsr-baseline when not said.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model or preset; edsr-baseline if not given.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="A folder of pictures, or a dataset's name; the shipped samples when not said.")
+        str | None, typer.Option(help="A folder of pictures, or a dataset's name; the included samples if not given.")
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="Upsampling factor; 2 when not said.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all; 300,000 when not said.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Upsampling factor; 2 if not given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps in all; 300,000 if not given.")] = None,
     max_time: Annotated[
-        str | None, typer.Option(help="Stop after this long: 90s, 10m, 1h30m. The run can be resumed.")
+        str | None, typer.Option(help="Stop after this time: 90s, 10m, 1h30m. The run can be resumed.")
     ] = None,
     run: Annotated[str | None, typer.Option(help="A run file (TOML), or a recipe's name.")] = None,
     list_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and stop.")] = False,
     assign: Annotated[
-        list[str] | None, typer.Option("--set", help="Lay one value over the run: lr=1e-3, model.n_feats=32.")
+        list[str] | None, typer.Option("--set", help="Set one value of the run: lr=1e-3, model.n_feats=32.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the checkpoints; runs/MODEL_xSCALE when not said.")
+        Path | None, typer.Option(help="Folder for the checkpoints; runs/MODEL_xSCALE if not given.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, bit for bit.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Resume the run in this folder; it continues exactly as if it had not stopped.")
+    ] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Start from these weights, where names and shapes match.")
     ] = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(help="Decides everything random; 0 when not said.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0 if not given.")] = None,
     resident: Annotated[str, typer.Option(help="Keep the pixels on the GPU: auto (where they fit), yes, no.")] = "auto",
     save_every: Annotated[
-        str, typer.Option(help="How often the training state is saved, so that a kill loses no more.")
+        str, typer.Option(help="Time between saves of the training state, the most that a crash can lose.")
     ] = "60s",
 ) -> None:
-    """Train a model. Ctrl-C saves and says how to resume."""
+    """Train a model. Ctrl-C saves and prints the command that resumes."""
     from srkit.run import parse_assignment
     from srkit.train.start import Session, planned, start
     from srkit.train.start import resume as go_on

@@ -1,4 +1,4 @@
-"""`srkit upscale`: a larger picture beside the small one."""
+"""`srkit upscale`: upscale pictures."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +25,7 @@ def upscale(
         str, typer.Option(help="A model's name, a checkpoint, a run's folder, or a repository of the hub.")
     ] = DEFAULT_MODEL,
     scale: Annotated[
-        int | None, typer.Option(help="How many times larger; the checkpoint's own, or 2, when not said.")
+        int | None, typer.Option(help="Upsampling factor; that of the checkpoint, or 2, if not given.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The picture to write, or a folder for several.")

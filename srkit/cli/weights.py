@@ -1,4 +1,4 @@
-"""`srkit weights`: look at a weight file, convert it, share it, get a shared one."""
+"""`srkit weights`: describe, convert, share and download weight files."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def weights() -> None:
-    """Look at weights, convert them to and from other programs' layouts, share them on the Hugging Face hub."""
+    """Describe weights, convert them to and from the layouts of other programs, share them on the Hugging Face hub."""
 
 
 @app.command()
@@ -28,7 +28,7 @@ def show(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a weight file is: model, options, scale, scores, licence; of a name, all the weights it has."""
+    """Describe a weight file: model, options, scale, scores, licence. Of a model's name: all its weights."""
     registry = display.load()
 
     from srkit.weights.describe import describe
@@ -46,7 +46,7 @@ def show(
     for about in found:
         show_table(about)
     if not found:
-        print(f"'{word}' has no weights here; train it with: srkit train --model {quote(word)}")
+        print(f"'{word}' has no weights; train it with: srkit train --model {quote(word)}")
 
 
 @app.command()
@@ -54,14 +54,16 @@ def convert(
     file: Annotated[Path, typer.Argument(help="The weight file to read, or a run's folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
     to: Annotated[
-        str, typer.Option(help="srkit, edsr-pytorch, basicsr, or a plugin's layout; by the suffix when not said.")
+        str, typer.Option(help="srkit, edsr-pytorch, basicsr, or a plugin's layout; by the suffix if not given.")
     ] = "",
     assign: Annotated[
         list[str] | None,
-        typer.Option("--set", help="What a layout does not say or should be: res_scale=0.1, img_range=1."),
+        typer.Option(
+            "--set", help="A value the file does not contain, or the target should have: res_scale=0.1, img_range=1."
+        ),
     ] = None,
 ) -> None:
-    """Write weights in another layout: srkit's own, or that of another program. Trained values stay, bit for bit."""
+    """Write weights in another layout: that of srkit or of another program. Trained values do not change."""
     from srkit.run import merge, parse_assignment
 
     values: dict[str, Any] = {}
@@ -86,16 +88,16 @@ def convert(
 @app.command()
 def push(
     source: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint of srkit's.")],
-    repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the hub; made if there is none.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the hub; created if missing.")],
     private: Annotated[
-        bool, typer.Option("--private", help="For you alone, where the repository is made now.")
+        bool, typer.Option("--private", help="Make the repository private; for a new repository only.")
     ] = False,
     licence: Annotated[
-        str, typer.Option(help="Of the weights: MIT, CC-BY-4.0. What the checkpoint says when not said.")
+        str, typer.Option(help="Licence of the weights: MIT, CC-BY-4.0. That of the checkpoint if not given.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the folder and upload nothing.")] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The folder of a dry run; the repository's name when not said.")
+        Path | None, typer.Option("-o", "--out", help="The folder of a dry run; the repository's name if not given.")
     ] = None,
 ) -> None:
     """Upload weights with a model card to the Hugging Face hub: model.safetensors, README.md, run.toml."""
@@ -124,10 +126,10 @@ def push(
 def pull(
     repository: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the hub.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Put the files into this folder too, not only into the cache.")
+        Path | None, typer.Option("-o", "--out", help="Copy the files into this folder, in addition to the cache.")
     ] = None,
 ) -> None:
-    """Download weights from the Hugging Face hub and say how to use them."""
+    """Download weights from the Hugging Face hub and print how to use them."""
     registry = display.load()
 
     from srkit.weights import hub
@@ -172,7 +174,7 @@ def is_missing(weights: Any) -> bool:
 
 
 def show_table(about: dict[str, Any]) -> None:
-    """A description as a table for a reader: what is not known is left out."""
+    """Print a description as a table, without what is not known."""
     from rich.filesize import decimal
 
     label, name = about.get("label", ""), about.get("model", "")
@@ -203,7 +205,7 @@ def show_table(about: dict[str, Any]) -> None:
     if not about.get("layout") and "shapes" in about:
         lines.insert(0, ["layout", "none that srkit or an installed plugin knows"])
         lines += [[f"{each['count']} x {each['name']}", ",".join(map(str, each["shape"]))] for each in about["shapes"]]
-    display.table(["file", about.get("file", "not fetched yet; it will be when it is used")], lines)
+    display.table(["file", about.get("file", "not downloaded yet; it is when it is first used")], lines)
 
 
 def listed(values: dict[str, Any] | None) -> str:

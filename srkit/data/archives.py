@@ -60,10 +60,10 @@ def fetch_archive(
 ) -> dict[str, int]:
     """Download one archive, unpack it, remember its checksum, remove it; the pictures in each of its folders.
 
-    `progress("fetching")` and `progress("unpacking")` give what is told the bytes done and in all. `force`:
-    fetched anew, and taken even where size, SHA-256 or number of pictures are not those expected.
+    `progress("fetching")` and `progress("unpacking")` return functions that are given the bytes done and in all.
+    force: download again, and accept it even where size, SHA-256 or number of pictures are not those expected.
 
-    Raises FetchError (nothing is lost, the next call goes on), ChecksumError, SrkitError where it cannot be
+    Raises FetchError (what has arrived is kept, the next call continues), ChecksumError, SrkitError where it cannot be
     written, or DataError for an archive that is broken, tries to write outside its folder, or has fewer
     pictures than it should.
     """
@@ -82,7 +82,7 @@ def fetch_archive(
         write_atomically(place / RECORD, lambda file: file.write(text.encode()))
         path.unlink()
     except DataError as error:
-        raise DataError(f"{error}; it is kept, remove it to fetch it anew") from None
+        raise DataError(f"{error}; it is kept; remove it to download it again") from None
     except OSError as error:
         raise SrkitError(f"cannot unpack '{path}': {one_line(error)}") from None
     return pictures

@@ -1,4 +1,4 @@
-"""Find what is wrong with a dataset before training: damage, pairs that do not fit, doubles, leaks, JPEG blocks."""
+"""Find faults of a dataset before training: damage, pairs that do not fit, duplicates, leaks, JPEG blocks."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ COMMON = 0.9  # of the pairs, at least COMMON_PAIRS, shifted alike: that is how 
 COMMON_PAIRS = 8
 QUICK_PAIRS, QUICK_THUMBNAILS, QUICK_HELD_OUT = 16, 256, 64  # pictures `quick_check` looks at
 PROBES = 16  # pixels by which it finds equal pictures
-NAMED = 3  # pictures, where a line speaks of many
+NAMED = 3  # pictures named in a line about many
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Finding:
 
     severity: "error" (training fails or learns what is wrong), "warning" or "info". kind: unreadable, partner,
     pixels, size, small, mismatch, shift, duplicate, leak, jpeg, gray, flat or sizes. name: the picture, empty where
-    it is the whole set. text: what is wrong, and the next move.
+    it is the whole set. text: what is wrong, and what to do.
     """
 
     severity: str
@@ -65,7 +65,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture leaves behind when its pixels are gone.
+    """What is kept of one picture after its pixels are freed.
 
     content: digests of HR and of the LR given. thumbnail: of HR, None where it is too small to compare. lr_thumbnail:
     only of an LR that is not its HR's. shift: in HR pixels, None where no LR was compared.
@@ -155,7 +155,7 @@ def read(pairs: PairSequence, index: int) -> Pair | Look:
         pair = pairs[index]
         if not isinstance(pair, Pair):
             raise DataError(f"the dataset gives {type(pair).__name__} where srkit.Pair is wanted")
-    except Exception as error:  # whatever a stranger's dataset raises, the others are looked at
+    except Exception as error:  # a plugin may raise anything; the other pictures are still checked
         return Look(name, [Finding("error", "unreadable", name, f"{one_line(error)}; get it again, or remove it")])
     try:
         check_pixels(pair.name, "HR", pair.hr)
@@ -177,7 +177,7 @@ def glance(pairs: PairSequence, index: int) -> Look:
 
 
 def look(pairs: PairSequence, scale: int, patch: int, index: int) -> Look:
-    """Everything that one picture can tell by itself."""
+    """All checks that need only this picture."""
     pair = read(pairs, index)
     if isinstance(pair, Look):
         return pair
@@ -271,7 +271,7 @@ def where(shift: tuple[int, int]) -> str:
 
 
 def strays(looks: Sequence[Look]) -> list[Finding]:
-    """Each LR that is not its HR's, and whose it is if that is in the set."""
+    """Each LR that does not belong to its HR, with the HR it belongs to if that is in the set."""
     lost = [seen for seen in looks if seen.lr_thumbnail is not None]
     known = [seen for seen in looks if seen.thumbnail is not None]
     pairs = same_pictures(thumbnails(lost, "lr_thumbnail"), thumbnails(known))
@@ -282,7 +282,7 @@ def strays(looks: Sequence[Look]) -> list[Finding]:
             "mismatch",
             seen.name,
             "LR does not look like its HR; "
-            + (f"it is that of '{owner[i]}'" if i in owner else "make it anew from this HR, or remove both"),
+            + (f"it is that of '{owner[i]}'" if i in owner else "make it again from this HR, or remove both"),
         )
         for i, seen in enumerate(lost)
     ]
@@ -317,15 +317,18 @@ def leaks(looks: Sequence[Look], others: Mapping[str, Sequence[Look]]) -> list[F
     for name, other in others.items():
         shown = [seen for seen in other if seen.thumbnail is not None]
         for i, j in same_pictures(thumbnails(known), thumbnails(shown)):
-            text = f"it is '{shown[j].name}' of {name}; remove it, or scores on {name} mean nothing"
+            text = f"it is '{shown[j].name}' of {name}; remove it, or scores on {name} are invalid"
             found.append(Finding("warning", "leak", known[i].name, text))
     return found
 
 
 def census(looks: Sequence[Look]) -> list[Finding]:
-    """What is no fault, but good to know of a set."""
+    """Facts about a set that are not faults."""
     found = []
-    for kind, what in (("gray", "gray, stored as RGB"), ("flat", "almost without detail, and teach little")):
+    for kind, what in (
+        ("gray", "gray, stored as RGB"),
+        ("flat", "almost without detail, so a network learns little from them"),
+    ):
         if those := [seen.name for seen in looks if getattr(seen, kind)]:
             found.append(Finding("info", kind, "", f"{len(those)} of {len(looks)} are {what}: {few(those)}"))
     sizes = Counter(seen.size for seen in looks if seen.size)
@@ -341,10 +344,10 @@ def few(names: Sequence[str]) -> str:
 
 
 def quick_check(train: Store, validation: Store, scale: int) -> list[Finding]:
-    """The part `train` can afford before its first step: do LR and HR fit, is a training picture for validation too.
+    """The quick part, before the first step of a training: do LR and HR fit, is a training picture used for validation.
 
     Looks at a few pairs of each store, and for leaks at all pictures by some of their pixels (equal ones) and at
-    a sample by thumbnails (re-encoded or resized ones). Several findings of a kind become one.
+    a sample by thumbnails (re-encoded or resized ones). Several findings of one kind become one.
     """
     found = []
     for store in (train, validation):
@@ -357,7 +360,7 @@ def quick_check(train: Store, validation: Store, scale: int) -> list[Finding]:
     for i, j in same_pictures(*small):
         leaked.setdefault(some[i], held_out[j])
     for i, j in sorted(leaked.items()):
-        text = f"it is '{validation.names[j]}' of the validation pictures too; remove it, or their scores mean nothing"
+        text = f"it is '{validation.names[j]}' of the validation pictures too; remove it, or their scores are invalid"
         found.append(Finding("warning", "leak", train.names[i], text))
     return [
         one for kind in dict.fromkeys(f.kind for f in found) for one in folded([f for f in found if f.kind == kind])

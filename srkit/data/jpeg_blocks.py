@@ -1,4 +1,4 @@
-"""Was a picture once a JPEG of low quality? Told from its pixels, so that a PNG saved from one is found too.
+"""Was a picture once a JPEG of low quality? Decided from its pixels, so that a PNG saved from one is found too.
 
 A JPEG's 8x8 blocks, transformed again, have coefficients near multiples of the quantisation steps; a picture
 that was resized afterwards, or never was a JPEG, has them anywhere. Source: Fan and de Queiroz, Identification of
@@ -11,12 +11,12 @@ from srkit.data.likeness import luma
 
 SIDE = 768  # of the part in the middle that is looked at
 SMALLEST = 64
-GRID = ((0, 3), (3, 0), (2, 2), (4, 4))  # (row, column) frequencies whose zeros tell where the blocks begin
+GRID = ((0, 3), (3, 0), (2, 2), (4, 4))  # (row, column) frequencies whose zeros show where the blocks begin
 STEPS = {(0, 1): 11, (1, 0): 12, (1, 1): 12, (0, 2): 10, (2, 0): 14}  # luma steps of the JPEG standard at quality 50
 SEARCHED = range(3, 65)
-VALUES = 25  # coefficients that are not zero, below which a frequency tells nothing
+VALUES = 25  # coefficients that are not zero, below which a frequency is not used
 COMBED = 0.5  # mean cosine above which they lie on multiples; below 0.2 where there was no JPEG
-VISIBLE = 5  # the median step from which it is told: quality 80
+VISIBLE = 5  # the smallest median step that is reported: quality 80
 
 _n = np.arange(8)
 DCT = np.array([np.sqrt((2 if u else 1) / 8) * np.cos((2 * _n + 1) * u * np.pi / 16) for u in range(8)], np.float32)
@@ -25,7 +25,7 @@ DCT = np.array([np.sqrt((2 if u else 1) / 8) * np.cos((2 * _n + 1) * u * np.pi /
 def jpeg_quality(rgb: np.ndarray) -> int | None:
     """The quality, on libjpeg's scale, of the JPEG that `rgb` (H,W,3 uint8) once was, if that is 80 or less.
 
-    None for a picture that was none, was a better one, was resized since, or is too small or too flat to tell.
+    None for a picture that was no JPEG, was one of better quality, was resized since, or is too small or too flat.
     """
     height, width = rgb.shape[:2]
     if min(height, width) < SMALLEST:

@@ -11,16 +11,16 @@ from srkit.imresize import imresize
 THUMB = 64  # side of a thumbnail
 COARSE = 16  # side of the thumbnails that are compared first, every one with every one
 COARSELY_ALIKE, ALIKE = 0.75, 0.8  # correlation of the coarse thumbnails, then of the whole ones
-FLAT = 1.0  # gray levels of detail below which nothing can be told
+FLAT = 1.0  # gray levels of detail below which pictures are not compared
 ROWS = 1024  # thumbnails compared at a time
 
-WINDOW = 96  # side of the LR part whose place is searched
+WINDOW = 96  # side of the LR part whose position is searched
 REACH = 2  # LR pixels in either direction
-RADIUS = 4  # of the mean that is taken off, so that detail is compared and not light and dark
+RADIUS = 4  # of the mean that is subtracted, so that detail is compared and not brightness
 PAD = REACH + 1 + RADIUS
-SMALLEST = 16  # side of a part that still tells something
-EXACT = 0.998  # a likeness that leaves nothing to search for
-CLEARLY = 0.95  # of the unlikeness unshifted may be left at a shift that is believed
+SMALLEST = 16  # smallest side of a part that is compared
+EXACT = 0.998  # a likeness above which no shift is searched
+CLEARLY = 0.95  # of the unshifted difference may remain at a shift that is accepted
 PART_OF_A_PIXEL = 0.75  # HR pixels: a smaller shift is that of a kernel
 
 
@@ -60,7 +60,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def same_pictures(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
-    """Every (i, j) whose thumbnails one[i] and other[j] show the same photograph, re-encoded or resized perhaps."""
+    """Every (i, j) whose thumbnails one[i] and other[j] show the same photograph, possibly re-encoded or resized."""
     if not len(one) or not len(other):
         return
     coarse = signatures(other, COARSE).T
@@ -76,7 +76,7 @@ def fit(lr: np.ndarray, hr: np.ndarray, scale: int) -> tuple[float, tuple[int, i
 
     lr: h,w,3 and hr: scale*h,scale*w,3, uint8. The part with the most detail is compared with the HR resized
     by `imresize`, shifted by up to two LR pixels in steps of an HR pixel. (0, 0) unless another place fits
-    clearly better, by a whole HR pixel. None where the pictures are too small or too flat to tell.
+    clearly better, by a whole HR pixel. None where the pictures are too small or too flat.
     """
     height, width = lr.shape[:2]
     side = min(WINDOW, min(height, width) - 2 * PAD - 1)

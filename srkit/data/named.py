@@ -17,7 +17,7 @@ def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Ch
 
 
 def data_table(registry: Registry, word: str) -> dict[str, Any]:
-    """The run file's table for `word`: a folder if there is one, else a dataset's name. UnknownName for neither."""
+    """The run file's table for `word`: a folder if it exists, else a dataset's name. UnknownName for neither."""
     if Path(word).expanduser().is_dir():
         return {"name": "folder", "root": word}
     try:

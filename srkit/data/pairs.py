@@ -1,4 +1,4 @@
-"""Make a pair whole: HR cropped to a multiple of the scale, LR given or made, sizes checked."""
+"""Complete a pair: HR cropped to a multiple of the scale, LR given or made, sizes checked."""
 
 from pathlib import Path
 from typing import Any

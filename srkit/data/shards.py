@@ -123,7 +123,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
 
 
 def further(progress: Progress, before: int, total: int, done: int, of_part: int) -> None:
-    """Progress of a part, told as that of the whole."""
+    """Progress of a part, reported as that of the whole."""
     progress(before + done, total)
 
 

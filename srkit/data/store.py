@@ -4,7 +4,7 @@ Layout of a pack: the pixels of lr 0, hr 0, lr 1, hr 1, ... as raw RGB bytes; th
 (names, whether LR is there, and offset, height and width of each picture, in pixels); then the index's
 length in 8 bytes and 8 bytes of magic. A pack appears under its final name only when complete. One
 process builds it while others wait; one that is interrupted leaves what it has decoded, with a
-journal, and the next goes on from there.
+journal, and the next one continues from there.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def packed(
     lr: bool = True,
     pairs: PairSequence | None = None,
 ) -> Store:
-    """The pack of (dataset, split, scale), built now if there is none for these very files.
+    """The pack of (dataset, split, scale), built now if there is none for exactly these files.
 
     progress(done, total) is called after each picture. lr: False packs HR alone, for an LR made on the
     device; `given` then says whether the dataset brings its own. pairs: the dataset, where it is open
@@ -88,7 +88,7 @@ def packed(
             return read_pack(path)
         temporary = path.with_name(f".{path.name}.tmp")
         with locked(Path(f"{temporary}.lock")):
-            with suppress(OSError, ValueError):  # whoever held the lock has built it
+            with suppress(OSError, ValueError):  # another process may have built it while this one waited
                 return read_pack(path)
             write_pack(pairs, scale, temporary, progress, lr=lr)
             return finished(temporary, path)
@@ -116,7 +116,7 @@ def digest_of(about: Any) -> str:
 
 
 def read_pack(path: Path) -> Store:
-    """Map a pack. Raises OSError where there is none, ValueError where it is not whole."""
+    """Map a pack. Raises OSError if it does not exist, ValueError if it is incomplete."""
     with open(path, "rb") as file:
         file.seek(-16, os.SEEK_END)
         length, magic = int.from_bytes(file.read(8), "little"), file.read(8)
@@ -124,7 +124,7 @@ def read_pack(path: Path) -> Store:
             raise ValueError(f"'{path}' is not a pack")
         end = file.seek(-16 - length, os.SEEK_END)
         index = json.loads(file.read(length))
-    # Copy-on-write, since torch wants memory that could be written; nothing ever is.
+    # Copy-on-write, because torch requires writable memory; nothing is written.
     pixels = np.memmap(path, np.uint8, "c", shape=(end // 3, 3))
     lr, hr = (np.array(index[which], dtype=np.int64).reshape(-1, 3) for which in ("lr", "hr"))
     return Store(path, index["names"], pixels, lr, hr, given=index["given"], has_lr=index["has_lr"])
@@ -133,7 +133,7 @@ def read_pack(path: Path) -> Store:
 def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bool = True) -> str:
     """Decode `pairs` on all cores, in order, into a pack at `path`; a digest of its pixels.
 
-    What an interrupted writing left there, with its journal, is kept and gone on from.
+    What an interrupted writing left there, with its journal, is kept and continued.
     """
     workers = os.cpu_count() or 1
     content = hashlib.sha256()

@@ -1,1 +1,1 @@
-"""Scores that mean something: named protocols, one place for `train` and `bench` alike."""
+"""Scores by named protocols, used by training, `srkit bench` and `srkit.score`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from srkit.errors import SrkitError
 
-#: distinct for the colour-blind too (Okabe and Ito 2008), without the yellow that white paper swallows
+#: distinct for colour-blind readers too (Okabe and Ito 2008), without the yellow, which is hard to see on white
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 STYLES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 SIZES: dict[str, Any] = {"linewidth": 1.8, "markersize": 5}
@@ -16,14 +16,14 @@ MARKERS = ("o", "s", "^", "D", "v", "x", "P", "*")
 
 @dataclass(frozen=True)
 class Curve:
-    """One line. words: the varied keys' values, of which the legend speaks; points: (step, value)."""
+    """One line. words: the values of the varied keys, for the legend. points: (step, value)."""
 
     words: Mapping[str, str]
     points: Sequence[tuple[int, float]]
 
 
 def need_matplotlib() -> None:
-    """Raises SrkitError where it is not installed: before any work, not after hours of it."""
+    """Raises SrkitError where it is not installed. Called before any work."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -122,7 +122,7 @@ def colours_of(combinations: Sequence[tuple[str, ...]]) -> list[Any]:
 
 
 def floor_of(curves: Sequence[Curve]) -> float | None:
-    """Where the axis begins: a steep first fifth must not flatten all that is to be compared. None for by itself."""
+    """Lower end of the axis, so that a steep first fifth does not flatten the rest. None: chosen by matplotlib."""
     settled = [y for curve in curves for x, y in curve.points if x >= curve.points[-1][0] / 5]
     low, high = min(settled), max(settled)
     floor = low - max(0.1, 0.2 * (high - low))

@@ -23,10 +23,10 @@ from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
 from srkit.nets import Loaded
 from srkit.upscale.wrap import Upscale
 
-SIDE = 192  # pixels that a crop has on the sheet, about
-TRIES = 100  # at a place that overlaps no other
+SIDE = 192  # approximate side of a crop on the sheet in pixels
+TRIES = 100  # to find a place that overlaps no other
 PER_PICTURE = 2  # crops, where the models disagree
-REFERENCE = ("HR", "LR")  # the columns that no model made
+REFERENCE = ("HR", "LR")  # the columns that are not a model's
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def sheet_of(gallery: Gallery) -> np.ndarray:
 
 
 def page_of(gallery: Gallery) -> str:
-    """The same as one HTML page that needs nothing from elsewhere, with the whole pictures' scores and sliders."""
+    """The same as one HTML page without external files, with the scores of the whole pictures and sliders."""
     protocol = protocol_named(gallery.protocol)
     headings, cells = to_table(gallery.rows)
     # Scale and set are in the title; without times the same input gives the same page.

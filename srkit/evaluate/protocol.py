@@ -37,7 +37,7 @@ class Protocol:
         image = image[border:-border, border:-border].astype(np.float64)
         if self.colour == "rgb":
             return image
-        # In this very order: sums of weights divided beforehand fall on other sides of a half, once rounded.
+        # In this order: with weights divided first, rounding gives other integers for some pixels.
         y = 16 + (65.481 * image[..., 0] + 128.553 * image[..., 1] + 24.966 * image[..., 2]) / 255
         return np.round(y) if self.round_luma else y
 

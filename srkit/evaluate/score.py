@@ -43,7 +43,7 @@ def score_image(
 ) -> ImageScore:
     """Upscale `lr` and score it against `hr`, both uint8 H,W,3 and aligned.
 
-    Raises DataError where the picture is too small for the protocol's border or SR has not HR's size.
+    Raises DataError where the picture is too small for the protocol's border or SR and HR differ in size.
     """
     if min(hr.shape[:2]) <= 2 * protocol.border(scale):
         raise DataError(
@@ -109,7 +109,7 @@ def score_pairs(
 
 
 def row_of(name: str, loaded: Loaded, set_name: str, found: Sequence[ImageScore], protocol: Protocol) -> Row:
-    """What one model reached on all pictures of a set, averaged."""
+    """The scores of one model, averaged over all pictures of a set."""
     scores = {key: mean(image.scores[key] for image in found) for key in found[0].scores}
     seconds = mean(image.seconds for image in found)
     return Row(

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 MARGIN, LABEL, CAPTION = 8, 26, 18  # pixels
-LARGEST = 100e6  # pixels of a sheet, which is for looking at
+LARGEST = 100e6  # pixels of a sheet, which is a picture to view
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def enlarged(pixels: np.ndarray, times: int) -> np.ndarray:
 def draw_sheet(labels: Sequence[str], strips: Sequence[Strip], title: str = "") -> np.ndarray:
     """A white sheet, uint8 H,W,3: the labels of the columns on top, then the strips, their pixels unchanged.
 
-    Pictures of one strip are equally tall; a column is as wide as the widest thing in it.
+    Pictures of one strip are equally tall; a column is as wide as its widest picture or text.
     """
     large, small = ImageFont.load_default(15), ImageFont.load_default(12)
     columns = [

@@ -59,7 +59,7 @@ def described_by_itself(registry: Registry, path: Path, about: Mapping[str, Any]
     }
     try:
         model = registry.choose("model", said["name"], said["options"])
-    except UnknownName:  # its plugin is not installed: then the file's own words have to do
+    except UnknownName:  # its plugin is not installed: then only what the file says is known
         return result
     return result | of_model(model, about["scales"])
 

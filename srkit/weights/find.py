@@ -18,7 +18,7 @@ from srkit.weights.hub import REPOSITORY
 RUNS = Path("runs")
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth")
 CHECKPOINTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of a run; what the hub keeps
-#: `downloads("fetching x.safetensors")` gives what is told the bytes done and in all
+#: `downloads("fetching x.safetensors")` returns a function that is given the bytes done and in all
 Downloads = Callable[[str], BytesDone]
 
 

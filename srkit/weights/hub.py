@@ -83,7 +83,7 @@ def fetched(repository: str, name: str, downloads: Callable[[str], BytesDone]) -
             f"no file, folder or model '{repository}' here, and no repository {url} (if it is private, {LOG_IN})"
         ) from None
     except LocalEntryNotFoundError:
-        raise FetchError(f"{url} broke off; the same command goes on from there") from None
+        raise FetchError(f"{url} broke off; the same command continues from there") from None
     except EntryNotFoundError:
         raise CheckpointError(f"{url} has no {name}; srkit loads nothing else from a hub") from None
     except HfHubHTTPError as error:
@@ -98,7 +98,7 @@ def fetched(repository: str, name: str, downloads: Callable[[str], BytesDone]) -
 
 
 def told_to(progress: BytesDone) -> Any:
-    """A class in the form of tqdm, which is how huggingface_hub reports, that tells `progress` and draws nothing."""
+    """A class for huggingface_hub, in the form of tqdm, that calls `progress` and draws nothing."""
     from huggingface_hub.utils import tqdm
 
     class Told(tqdm):

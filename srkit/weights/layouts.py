@@ -14,7 +14,7 @@ from srkit.plugins import Choice, Entry, Registry
 
 @dataclass(frozen=True)
 class Known:
-    """A stranger's weights, recognised. layout: its name among those of the model."""
+    """Weights of another program, recognised. layout: its name among those of the model."""
 
     model: Choice
     layout: str

@@ -34,7 +34,7 @@ def load_model(
 
     A name's weights are those its plugin registers, else those of the newest run of it below `runs/`.
     scale: None is the checkpoint's own, or 2. Raises UnknownName, UsageError, CheckpointError or FetchError,
-    and NoWeights where a network has no trained weights: it is never used with random ones.
+    and NoWeights where a network has no trained weights: random weights are never used.
     """
     if is_path(word):
         return load_checkpoint(registry, find_checkpoint(word, downloads), scale, device)

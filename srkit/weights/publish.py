@@ -49,7 +49,7 @@ def prepare(registry: Registry, path: Path, folder: Path, repository: str, licen
 
 
 def without_paths(value: Any) -> Any:
-    """Every absolute path in a run or a part of it as its last name: whose machine it was is nobody's business."""
+    """Every absolute path in a run or a part of it as its last name, so that a card does not publish local paths."""
     if isinstance(value, dict):
         return {key: without_paths(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -68,7 +68,7 @@ def check_token() -> None:
 
 
 def push(files: list[Path], repository: str, private: bool) -> str:
-    """Upload `files` as one commit; the repository is made where there is none. Its address.
+    """Upload `files` as one commit, into a new repository if it does not exist. Returns its address.
 
     Raises FetchError where the hub cannot be reached or refuses.
     """

@@ -116,7 +116,7 @@ def test_another_file_than_the_first_time_is_refused_unless_forced(run_srkit, se
     code, _, err = run_srkit("data", "fetch", "mine", "--root", tmp_path)
     assert code == 1
     last = err.splitlines()[-1]
-    assert f"not {first}: another file than expected; --force takes it" in last
+    assert f"not {first}: the file is not the expected one; --force accepts it" in last
     code, _, err = run_srkit("data", "fetch", "mine", "--root", tmp_path, "--force")
     assert code == 0, err
     assert (tmp_path / "Mine/HR/a.png").read_bytes() == picture(5, 96, 96)
@@ -125,7 +125,7 @@ def test_another_file_than_the_first_time_is_refused_unless_forced(run_srkit, se
 def test_div2k_is_fetched_from_a_mirror_and_trains(run_srkit, server, div2k, tmp_path, monkeypatch):
     code, _, err = run_srkit("data", "fetch", "div2k", "--scale", "2", "--mirror", server.url, "--root", tmp_path)
     assert code == 1
-    assert "bytes, not 3,530,603,713: another file than expected; --force takes it" in err, (
+    assert "bytes, not 3,530,603,713: the file is not the expected one; --force accepts it" in err, (
         "the published size is known"
     )
 
@@ -210,7 +210,7 @@ def test_ctrl_c_keeps_the_part(run_srkit, server, mine, tmp_path, monkeypatch):
     monkeypatch.setattr("srkit.fetch.Partial.add", stop)
     code, _, err = run_srkit("data", "fetch", "mine", "--root", tmp_path)
     assert code == 130
-    assert "what has come is kept; the same command goes on from there" in err
+    assert "the part that has arrived is kept; the same command continues from there" in err
     assert (tmp_path / "Mine/mine-hr.tar.part").stat().st_size == 5000
     monkeypatch.setattr("srkit.fetch.Partial.add", add)
     assert run_srkit("data", "fetch", "mine", "--root", tmp_path)[0] == 0

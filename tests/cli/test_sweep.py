@@ -136,7 +136,7 @@ def test_interrupted_amid_a_cell_and_resumed_is_the_same_sweep(run_srkit, instal
     code, _, err = run_srkit(*words, "--steps", 5, "--out", "parts")
     assert code == 130, err
     assert "stopping after this step" in err
-    assert "1 of 2 cells are finished; the same command goes on with the others" in err
+    assert "1 of 2 cells are finished; the same command continues with the others" in err
     first, second = (tmp_path / "parts" / f"model.n_resblocks={n}" for n in (1, 2))
     assert [p.name for p in second.glob("state-*")] == ["state-00000002.safetensors"]
     assert not (second / "log.jsonl").exists()

@@ -1,4 +1,4 @@
-"""`srkit data`: fetch published datasets, check pictures before training, look at what the network will see."""
+"""`srkit data`: fetch published datasets, check pictures before training, show what the network is trained on."""
 
 import typer
 
@@ -9,7 +9,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def data() -> None:
-    """Fetch published datasets, check pictures before training, look at what the network will see."""
+    """Fetch published datasets, check pictures before training, show what the network is trained on."""
 
 
 app.command("fetch", cls=fetch.SeveralScales)(fetch.fetch)

@@ -1,4 +1,4 @@
-"""`srkit data check`: is anything wrong with a dataset, before hours of training are spent on it?"""
+"""`srkit data check`: find faults of a dataset before it is trained on."""
 
 import json
 from collections import Counter
@@ -24,13 +24,15 @@ ROWS = 20  # of one kind in the table
 
 def check(
     source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
-    scale: Annotated[int, typer.Option(min=1, help="Upsampling factor it is to be trained for.")] = 2,
+    scale: Annotated[int, typer.Option(min=1, help="Upsampling factor of the training.")] = 2,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
     patch: Annotated[int, typer.Option(min=1, help="Side of a training patch in LR pixels.")] = 48,
     root: Root = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Also look for its pictures in this dataset or folder; the test sets found always are."),
+        typer.Option(
+            help="More datasets or folders in which its pictures must not be; the test sets found are always compared."
+        ),
     ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the dataset: track=unknown, lr=none.")
@@ -111,11 +113,11 @@ def show(report: "Report", what: str) -> None:
                 [f.severity, f.kind, "...", f"and {kinds[f.kind] - ROWS:,} more of this kind; --json lists all"]
             )
     if rows:
-        display.table(["severity", "kind", "picture", "what is wrong, and the next move"], rows)
+        display.table(["severity", "kind", "picture", "what is wrong, and what to do"], rows)
     checked = report.checked
     given = f"LR against HR ({checked['lr_given']:,} given)" if checked["lr_given"] else "no LR to compare"
     sets = ", ".join(f"{name} ({count})" for name, count in checked["against"].items())
-    leaks = f"leaks into {sets}" if sets else "no leaks, for want of a test set"
+    leaks = f"leaks into {sets}" if sets else "no leaks, because there is no test set"
     print(
         f"checked: {checked['read']:,} of {report.pictures:,} pictures of {what}, by their pixels: sizes, {given},"
         f" duplicates, JPEG blocks, {leaks}"

@@ -32,7 +32,7 @@ class SeveralScales(typer.core.TyperCommand):
 def fetch(
     name: Annotated[str, typer.Argument(help="The dataset: div2k, flickr2k, set5, or one a plugin brings.")],
     scale: Annotated[
-        list[str] | None, typer.Option(help="LR of these scales as well: 2 3 4, or 2,3,4. HR alone when not said.")
+        list[str] | None, typer.Option(help="LR of these scales as well: 2 3 4, or 2,3,4. Only HR if not given.")
     ] = None,
     track: Annotated[
         str | None, typer.Option(help="How LR was made; of div2k: bicubic, unknown, mild, difficult, wild.")
@@ -44,10 +44,10 @@ def fetch(
         str, typer.Option(envvar="SRKIT_MIRROR", help="Address of a folder that holds the same files.")
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch again what is there, and take it even if it is another file.")
+        bool, typer.Option("--force", help="Download again what is there, and accept it even if its checksum differs.")
     ] = False,
 ) -> None:
-    """Download a published dataset. Stopped or broken off, the same command goes on where it was."""
+    """Download a published dataset. After an interruption the same command continues where it stopped."""
     registry = display.load()
     dataset: Dataset = registry.find("dataset", name).component
     archives = wanted(registry, dataset, scale, track)
@@ -69,10 +69,10 @@ def fetch(
             with display.Meter(archive.file, archive.size) as meter:
                 pictures = fetch_archive(archive, place, mirror=mirror, force=force, progress=meter)
         except KeyboardInterrupt:
-            display.say("what has come is kept; the same command goes on from there")
+            display.say("the part that has arrived is kept; the same command continues from there")
             raise
         except ChecksumError as error:
-            raise ChecksumError(f"{error}: another file than expected; --force takes it") from None
+            raise ChecksumError(f"{error}: the file is not the expected one; --force accepts it") from None
         except FetchError as error:
             raise FetchError(f"{error}; {by_hand(missing[i:], place)}") from None
         display.say(f"{archive.file}: {', '.join(f'{count:,} in {folder}' for folder, count in pictures.items())}")
@@ -135,7 +135,7 @@ def check_room(missing: Sequence[Archive], place: Path) -> None:
 
 
 def layout(archives: Sequence[Archive]) -> str:
-    """The folders and what is in them, as one puts them by hand."""
+    """The folders of archives and how many pictures each has, for a user who puts them there."""
     folders = {folder: count for archive in archives for folder, count in archive.folders.items()}
     return ", ".join(f"{folder} ({count} pictures)" if count else folder for folder, count in folders.items())
 
@@ -146,7 +146,7 @@ def by_hand(missing: Sequence[Archive], place: Path) -> str:
     files = ", ".join(archive.file for archive in missing)
     source = missing[0].url.removesuffix(missing[0].file)
     return (
-        f"by hand: put {files} from {source} into '{place_of(missing[0], place)}' and say this again, "
+        f"by hand: put {files} from {source} into '{place_of(missing[0], place)}' and run this command again, "
         f"or unpack them there to {layout(missing)}"
     )
 

@@ -1,4 +1,4 @@
-"""`srkit data preview`: a sheet of training patches, as they are cut and as the network will see them."""
+"""`srkit data preview`: a sheet of training patches, as they are cut and as the network is trained on them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +25,7 @@ def preview(
     source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
     augmentation: Annotated[
         list[str] | None,
-        typer.Option(help="Augmentations, separated by commas, in their order; dihedral when not said."),
+        typer.Option(help="Augmentations, separated by commas, in their order; dihedral if not given."),
     ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="An augmentation's option: realistic.strength=0.5.")
@@ -33,10 +33,10 @@ def preview(
     scale: Annotated[int, typer.Option(min=1, help="Upsampling factor.")] = 4,
     patch: Annotated[int, typer.Option(min=1, help="Side of an LR patch in pixels.")] = 48,
     count: Annotated[int, typer.Option(min=1, max=64, help="Patches to show.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other patches and changes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of patches and augmentations.")] = 0,
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture to write.")] = Path("preview.png"),
 ) -> None:
-    """Show what the network will see: LR and HR patches, plain and augmented, side by side."""
+    """Show what the network is trained on: LR and HR patches, plain and augmented, side by side."""
     from srkit.data.named import data_table
     from srkit.evaluate.sheet import LARGEST
     from srkit.images import Picture, check_output, write_picture
@@ -75,7 +75,7 @@ def augmentations(names: list[str], assigned: Iterable[str]) -> list[dict[str, A
 
 
 def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "Batch"]:
-    """The first batch of `run` as it is cut, and as it is augmented; the very one a training of it begins with."""
+    """The first batch of `run` as it is cut, and as it is augmented; the same one with which its training begins."""
     import torch
 
     from srkit.data.sampler import Batches, Sampler
