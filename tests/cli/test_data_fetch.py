@@ -229,7 +229,7 @@ def test_offline_it_is_one_line_with_the_addresses_and_the_layout(run_srkit, tmp
     for words in (
         f"'data.vision.ee.ethz.ch' cannot be reached (Connection refused): {base}DIV2K_train_HR.zip; by hand: ",
         "DIV2K_train_HR.zip, DIV2K_valid_HR.zip, DIV2K_train_LR_bicubic_X2.zip, DIV2K_valid_LR_bicubic_X2.zip from "
-        f"{base} into '{tmp_path / 'DIV2K'}' and say this again",
+        f"{base} into '{tmp_path / 'DIV2K'}' and run this command again",
         "DIV2K_train_HR (800 pictures), DIV2K_valid_HR (100 pictures), DIV2K_train_LR_bicubic/X2 (800 pictures)",
     ):
         assert words in last

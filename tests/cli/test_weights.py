@@ -303,7 +303,7 @@ def test_weights_at_an_address_are_fetched_once_compared_and_kept(run_srkit, ser
     monkeypatch.setenv("SRKIT_CACHE", str(Path("own-cache").absolute()))
     Image.fromarray(photo[:30, :41]).save("p.png")
     _, out, _ = run_srkit("weights", "show", "far-small")
-    assert "not fetched yet" in out
+    assert "not downloaded yet" in out
     assert f"{server.url}/w/far.pth" in out
     assert "set5 y psnr=37.0" in out
     assert not server.seen
