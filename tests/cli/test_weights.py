@@ -53,9 +53,7 @@ def test_show_says_what_a_strangers_file_holds(run_srkit, registry):
 
 
 def test_show_lists_the_weights_of_a_name(run_srkit, trained):
-    assert (
-        "'edsr' has no weights; train it with: srkit train --model edsr" in run_srkit("weights", "show", "edsr")[1]
-    )
+    assert "'edsr' has no weights; train it with: srkit train --model edsr" in run_srkit("weights", "show", "edsr")[1]
     Path("runs").mkdir()
     Path("runs/a").symlink_to(trained)
     _, out, _ = run_srkit("weights", "show", "edsr")

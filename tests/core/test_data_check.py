@@ -113,7 +113,7 @@ def test_a_stray_lr_of_no_picture_in_the_set(photos):
     pairs[0] = replace(pairs[0], lr=resized(photos[9], 0.5))
     (finding,) = check_dataset(pairs, 2).findings
     assert (finding.kind, finding.name) == ("mismatch", "p0")
-    assert "make it anew" in finding.text
+    assert "make it again" in finding.text
 
 
 @pytest.mark.parametrize(("pixels", "severity"), [(1, "warning"), (2, "error")])
