@@ -368,6 +368,10 @@ class ScoreResult:
 
         return {key: mean(picture.scores[key] for picture in self.pictures) for key in self.pictures[0].scores}
 
+    def __getitem__(self, metric: str) -> float:
+        """`result["psnr"]`: the mean of one metric."""
+        return self.scores[metric]
+
     @property
     def seconds(self) -> float:
         """The mean time of upscaling one picture."""

@@ -27,43 +27,45 @@ class SrkitError(Exception):
 
 
 class UsageError(SrkitError):
+    """What was asked for is wrong: a word, a value, or a combination that does not fit."""
+
     exit_code = 2
 
 
 class UnknownName(UsageError):  # noqa: N818 - "unknown name" is how it is said
-    pass
+    """No component, option, key, file or folder is called that."""
 
 
 class OptionError(UsageError):
-    pass
+    """The option exists, its value does not fit."""
 
 
 class PluginError(SrkitError):
-    pass
+    """An installed plugin breaks the contract."""
 
 
 class ImageError(SrkitError):
-    pass
+    """A picture cannot be read or written."""
 
 
 class DataError(SrkitError):
-    pass
+    """A dataset is not what it should be."""
 
 
 class CheckpointError(SrkitError):
-    pass
+    """A weight file is not what it should be."""
 
 
 class FetchError(SrkitError):
-    pass
+    """A file cannot be downloaded."""
 
 
 class ChecksumError(FetchError):
-    pass
+    """Another file came than the one that was published."""
 
 
 class NoWeights(SrkitError):  # noqa: N818 - a state of things, not a fault
-    pass
+    """A network has no trained weights here, and random ones are never used."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
