@@ -512,10 +512,11 @@ class Subject:
 
 def subject_of(registry: Registry, model: Any, scale: int | None, device: str, progress: bool) -> Subject:
     """Raises UsageError for what cannot be scored, or a scale or device that it has not."""
+    import torch
     from torch import nn
 
     from srkit.nets import parameter_count, pick_device
-    from srkit.upscale.wrap import evaluating
+    from srkit.upscale.wrap import evaluation_mode
 
     if isinstance(model, FitResult):
         registry, model = model.registry, model.folder
@@ -539,19 +540,22 @@ def subject_of(registry: Registry, model: Any, scale: int | None, device: str, p
     name = getattr(model, "__name__", type(model).__name__)
     if scale is None:
         raise UsageError(f"srkit cannot know how many times larger '{name}' makes a picture: say scale=2")
-    if not isinstance(model, nn.Module):
-        return Subject(name=name, scale=scale, call=model, device=pick_device(device))
-    first = next(model.parameters(), None)
+    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     if first is not None and device != "auto":
         raise UsageError(f"'{name}' is on {first.device}: move it there with .to() and leave device out")
 
     def call(lr: "Tensor") -> "Tensor":
-        with evaluating(model):
+        with evaluation_mode(model) if isinstance(model, nn.Module) else nullcontext(), torch.inference_mode():
             sr: Tensor = model(lr)
             return sr
 
-    place = pick_device(device) if first is None else first.device
-    return Subject(name=name, scale=scale, call=call, device=place, parameters=parameter_count(model))
+    return Subject(
+        name=name,
+        scale=scale,
+        call=call,
+        device=pick_device(device) if first is None else first.device,
+        parameters=parameter_count(model) if isinstance(model, nn.Module) else 0,
+    )
 
 
 def checked_pairs(pairs: Any) -> PairSequence:

@@ -68,12 +68,13 @@ def make_upscaler(
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, what it was outside: validation must leave training as it found it."""
-    was_training = net.training
+    in_training = [module for module in net.modules() if module.training]  # some may be frozen
     net.eval()
     try:
         yield
     finally:
-        net.train(was_training)
+        for module in in_training:
+            module.training = True
 
 
 def mark(wrappers: Sequence[Choice]) -> str:

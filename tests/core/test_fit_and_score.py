@@ -195,10 +195,11 @@ def test_a_network_of_ones_own_needs_no_package(registry, trained):
     done = srkit.fit(**{**QUICK, "model": "doubling"}, device="cpu", progress=False, registry=registry)
     assert isinstance(done.load(device="cpu").net, Doubling)
     net = done.load(device="cpu").net.train()
+    net.one.eval()
     scores = srkit.score(net, "samples", scale=2, metrics="psnr")
     assert (scores.model, scores.parameters) == ("Doubling", 336)
     assert scores.scores == srkit.score(done, "samples", metrics="psnr").scores
-    assert net.training, "a module is given back in the mode it had"
+    assert (net.training, net.one.training) == (True, False), "a module is given back in the modes it had"
 
 
 def test_scores_are_those_of_bench(run_srkit):
