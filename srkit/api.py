@@ -49,7 +49,7 @@ class RunValues(TypedDict, total=False):
     ema: float
     precision: Literal["fp32", "bf16", "fp16"]
     compile: Literal["off", "on", "graphs"]
-    make_lr: Literal["store", "device"]
+    make_low_res: Literal["store", "device"]
     skip_above: float
     early_stop: int
     seed: int

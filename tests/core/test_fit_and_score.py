@@ -94,6 +94,9 @@ def test_data_is_a_folder_or_the_name_of_a_dataset(tmp_path, photo):
     done = srkit.fit(**QUICK, data=Path("photos"), validation="photos", device="cpu", progress=False)
     assert (done.run.data.name, done.run.data.root, done.run.validation.root) == ("srkit:folder", "photos", "photos")
     assert done.folder == Path("runs/edsr_x2")
+    by = {"name": "folder", "root": "photos", "metric": "ssim", "protocol": "rgb"}
+    best = srkit.fit(done.run, validation=by, device="cpu", progress=False).best
+    assert (best.metric, best.protocol, best.dataset) == ("ssim", "rgb", "srkit:folder")
     with pytest.raises(UnknownName, match="'photo' is neither a folder nor a dataset; did you mean 'photos'"):
         srkit.fit(**QUICK, data="photo")
 
