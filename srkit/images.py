@@ -173,12 +173,16 @@ def eight_bits(
     outside = ~((values >= low) & (values <= high))
     if image.mode == "F" and not certain:
         if not np.isfinite(values).all():
-            raise ImageError(f"{int((~np.isfinite(values)).sum())} of its float pixels are not finite; "
-                             "--range 0,1 makes them black or white (range= in Python)")  # fmt: skip
+            raise ImageError(
+                f"{int((~np.isfinite(values)).sum())} of its float pixels are not finite; "
+                "--range 0,1 makes them black or white (range= in Python)"
+            )
         if outside.any() and (values.max() > 1 + 1.001 * OVERSHOOT or values.min() < -1.001 * OVERSHOOT):
-            raise ImageError(f"its float pixels go from {values.min():g} to {values.max():g}, where black is 0 and "
-                             f"white 1; say what is meant: --range {min(0.0, values.min()):g},{values.max():g} "
-                             "(range= in Python)")  # fmt: skip
+            raise ImageError(
+                f"its float pixels go from {values.min():g} to {values.max():g}, where black is 0 and "
+                f"white 1; say what is meant: --range {min(0.0, values.min()):g},{values.max():g} "
+                "(range= in Python)"
+            )
     notices.append(f"{image.mode} pixels are reduced to 8 bits")
     if outside.any():
         count = int(outside.sum())

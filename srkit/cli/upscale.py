@@ -120,9 +120,13 @@ def targets_for(inputs: list[Path], folder: Path | None, ending: str) -> list[Pa
 
 
 def one(
-    loaded: "Loaded", photo: Path, target: Path, read: "Callable[[Path], Picture]", wrappers: list[Choice],
+    loaded: "Loaded",
+    photo: Path,
+    target: Path,
+    read: "Callable[[Path], Picture]",
+    wrappers: list[Choice],
     tile: int | None,
-) -> str:  # fmt: skip
+) -> str:
     """Upscale one file and say what was written."""
     from srkit.images import write_picture
     from srkit.upscale.picture import upscale_picture

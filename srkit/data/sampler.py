@@ -27,9 +27,16 @@ class Sampler:
     """
 
     def __init__(
-        self, stores: Sequence[Store], *, scale: int, batch: int, patch: int, seed: int, device: torch.device,
+        self,
+        stores: Sequence[Store],
+        *,
+        scale: int,
+        batch: int,
+        patch: int,
+        seed: int,
+        device: torch.device,
         resident: str = "auto",
-    ):  # fmt: skip
+    ):
         lr, hr = (np.concatenate([getattr(store, which) for store in stores]) for which in ("lr", "hr"))
         names = [name for store in stores for name in store.names]
         usable = lr[:, 1:].min(axis=1) >= patch

@@ -178,9 +178,13 @@ def model_said(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_registered(
-    registry: Registry, model: Choice, weights: Weights, scale: int, device: torch.device | str,
+    registry: Registry,
+    model: Choice,
+    weights: Weights,
+    scale: int,
+    device: torch.device | str,
     downloads: Downloads = quietly,
-) -> Loaded:  # fmt: skip
+) -> Loaded:
     """Weights a plugin offers, their checksum compared, to upscale by `scale`, one of theirs."""
     path = registered_file(model, weights, downloads)
     tensors: Mapping[str, Tensor] = read_tensors(path)
