@@ -57,7 +57,7 @@ def fetch(
     SrkitError where it cannot be written.
     """
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-        raise UsageError(f"'{url}' is no http(s) address")
+        raise UsageError(f"'{url}' is not an http(s) address")
     if path.is_file() and size in (None, path.stat().st_size):
         there = file_sha256(path)
         if sha256 in ("", there):

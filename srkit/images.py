@@ -246,7 +246,8 @@ def grow(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def halves(values: np.ndarray) -> np.ndarray:
     """2h,2w,C -> h,w,C: the sums of squares of four."""
-    return values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]
+    sums: np.ndarray = values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]
+    return sums
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -367,7 +368,7 @@ def check_output(path: Path) -> None:
     """Before any work is done: can a picture be written there? UsageError says why not."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"cannot write '{path}': the suffix '{path.suffix}' is no picture format"
+            f"cannot write '{path}': the suffix '{path.suffix}' is not a picture format"
             f"{did_you_mean(path.suffix, SUFFIXES)}"
         )
     if not path.absolute().parent.is_dir():

@@ -40,7 +40,7 @@ def seconds_of(length: str | float | None) -> float | None:
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
     total = sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
     if not total:
-        raise UsageError(f"'{length}' is no length of time; write 90s, 10m or 1h30m")
+        raise UsageError(f"'{length}' is not a length of time; write 90s, 10m or 1h30m")
     return total
 
 

@@ -96,7 +96,7 @@ def numbers_of(text: str) -> set[int]:
     for word in filter(None, (word.strip() for word in text.split(","))):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
         if not match or not (chosen := range(int(match[1]), int(match[2] or match[1]) + 1)):
-            raise UsageError(f"images = '{text}': '{word}' is no number and no range such as 801-810")
+            raise UsageError(f"images = '{text}': '{word}' is neither a number nor a range such as 801-810")
         numbers.update(chosen)
     return numbers
 

@@ -48,7 +48,7 @@ def bench(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Score models on test sets. Without words: every model with weights, those in runs/ too, on the sets found."""
+    """Score models on test sets. By default every model that has weights, those in runs/ too, on the sets found."""
     if as_json and as_csv:
         raise UsageError("--json or --csv, not both")
     if root is not None and not root.expanduser().is_dir():

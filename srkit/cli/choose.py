@@ -50,7 +50,7 @@ def some_words(values: list[str], what: str) -> list[str]:
 
 def scale_of(word: str) -> int:
     if not word.removeprefix("x").isdecimal() or int(word.removeprefix("x")) < 1:
-        raise UsageError(f"'{word}' is no scale; write 2,3,4")
+        raise UsageError(f"'{word}' is not a scale; write 2,3,4")
     return int(word.removeprefix("x"))
 
 

@@ -18,7 +18,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "kornia", "numpy", "pillow", "plugg
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Print versions, devices, plugins, caches and what is broken, as one block to paste."""
+    """Print versions, devices, plugins, caches and what is broken, as one block for a bug report."""
     registry = load_plugins()
     broken = list(registry.notices)
     about = {

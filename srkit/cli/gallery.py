@@ -33,7 +33,7 @@ def gallery(
         int | None, typer.Option(help="Upsampling factor; that of the first model if not given.", show_default=False)
     ] = None,
     count: Annotated[
-        int, typer.Option("--random", "--count", min=1, max=200, help="How many crops, drawn by --seed or by --where.")
+        int, typer.Option("--random", "--count", min=1, max=200, help="Number of crops, chosen by --where and --seed.")
     ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the crops.")] = 0,
     where: Annotated[
@@ -45,7 +45,7 @@ def gallery(
     device: Device = "auto",
     out: Annotated[Path, typer.Option("-o", "--out", help=f"Folder for {SHEET} and {PAGE}.")] = Path("gallery"),
 ) -> None:
-    """Compare models by eye: a contact sheet, and a page with a slider over each crop. Both need nothing else."""
+    """Compare models by eye: a contact sheet, and a page with a slider over each crop. Both are single files."""
     if where not in ("random", "disagree"):
         raise UsageError(f"--where is random or disagree, not '{where}'")
     if root is not None and not root.expanduser().is_dir():

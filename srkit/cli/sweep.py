@@ -38,7 +38,7 @@ def sweep(
         ),
     ] = None,
     max_time: Annotated[
-        str | None, typer.Option(help="Stop after this time: 90s, 10m, 1h30m. The same command continues.")
+        str | None, typer.Option(help="Stop after this time: 90s, 10m, 1h30m. The same command continues later.")
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,

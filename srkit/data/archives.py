@@ -1,4 +1,4 @@
-"""Published archives: where they go, what is there already, fetching, unpacking without trusting them."""
+"""Published archives: where they go, which are there, download, and safe unpacking."""
 
 import json
 import os
@@ -181,7 +181,7 @@ def zip_members(path: Path, raw: IO[bytes]) -> Iterator[Member]:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DataError(f"'{path}' is refused: '{info.filename}' in it is no plain file")
+                raise DataError(f"'{path}' is refused: '{info.filename}' in it is not a plain file")
             if not info.is_dir():
                 yield Member(info.filename, info.file_size, partial(archive.open, info), info.header_offset)
 
@@ -194,7 +194,7 @@ def tar_members(path: Path, raw: IO[bytes], archive: tarfile.TarFile) -> Iterato
         elif info.islnk():
             safe_parts(path, info.linkname)
         elif info.issparse() or not (info.isreg() or info.isdir()):
-            raise DataError(f"'{path}' is refused: '{info.name}' in it is no plain file")
+            raise DataError(f"'{path}' is refused: '{info.name}' in it is not a plain file")
         elif info.isreg():  # links are never made, even those that stay inside
             yield Member(info.name, info.size, partial(archive.extractfile, info), raw.tell())
 

@@ -97,7 +97,7 @@ def fit(lr: np.ndarray, hr: np.ndarray, scale: int) -> tuple[float, tuple[int, i
     unshifted = resized(0, 0)
     if unshifted[PAD:-PAD, PAD:-PAD].std() < FLAT:
         return None
-    # A pixel picked as it is, as nearest does, lies half a pixel off at an even scale: that is no shift.
+    # A pixel picked as it is, as nearest does, lies half a pixel off at an even scale: that is not a shift.
     middle = {(scale - 1) // 2, scale // 2}
     picked = [high_pass(around[y:span:scale, x:span:scale], RADIUS) for y, x in product(middle, repeat=2)]
     if (found := max(map(alike, [unshifted, *picked]))) > EXACT:

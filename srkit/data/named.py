@@ -12,7 +12,7 @@ def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Ch
     if Path(word).expanduser().is_dir():
         return Path(word).name, registry.choose("dataset", "folder"), Path(word)
     choice = registry.choose("dataset", word)
-    choice.build(root, "test", 2)  # raises its own clear error where the pictures are not there
+    choice.build(root, "test", 2)  # raises an error with advice if the pictures are missing
     return choice.label, choice, root
 
 

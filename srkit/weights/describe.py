@@ -83,7 +83,7 @@ def read_by_a_plugin(registry: Registry, path: Path) -> dict[str, Any] | None:
             read = entry.component.from_file(path)
         except SrkitError as error:
             return {"layout": entry.qualified, "notes": one_line(error)}
-        except Exception:  # a plugin that fails on a file it does not know is no news here
+        except Exception:  # a plugin may fail on a file that it does not know
             continue
         if read is not None:
             net, scale = read

@@ -32,7 +32,7 @@ def registered(model: Choice, scale: int) -> list[Weights]:
 
 
 def registered_file(model: Choice, weights: Weights, downloads: Downloads = quietly) -> Path:
-    """Where a plugin's weights are: in its package, or in the cache, fetched now if they are not there."""
+    """The file of a plugin's weights: in its package, or in the cache, downloaded now if it is missing."""
     if weights.url:
         path = cached_file(weights)
         fetch(weights.url, path, sha256=weights.sha256, progress=downloads(f"fetching {path.name}"))
@@ -67,7 +67,7 @@ def is_path(word: str) -> bool:
 
 
 def find_checkpoint(word: str, downloads: Downloads = quietly) -> Path:
-    """The checkpoint that a path or a repository means. What is here wins over the hub."""
+    """The checkpoint that a path or a repository means. A local path has priority over the hub."""
     if repository := repository_of(word):
         from srkit.weights.hub import pull
 

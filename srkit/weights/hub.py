@@ -30,13 +30,13 @@ def endpoint() -> str:
 
 def check_name(repository: str) -> None:
     if not REPOSITORY.fullmatch(repository):
-        raise UsageError(f"'{repository}' is no repository; write owner/name")
+        raise UsageError(f"'{repository}' is not a repository; write owner/name")
 
 
 def pull(repository: str, downloads: Callable[[str], BytesDone]) -> Path:
     """The weights of a repository, in the hub's cache; fetched where they are not there or have changed.
 
-    Without a connection what is in the cache is used. Raises UsageError for what is no repository's name,
+    Without a connection what is in the cache is used. Raises UsageError for what is not a repository's name,
     UnknownName where there is none, CheckpointError where it holds no safetensors, FetchError otherwise.
     """
     return fetched(repository, WEIGHTS, downloads)

@@ -22,7 +22,7 @@ class Known:
 
     @property
     def note(self) -> str:
-        """What the file does not say and was taken to be so: `res_scale=0.1`; empty where nothing."""
+        """What the file does not say and is assumed: `res_scale=0.1`; empty if nothing is."""
         return ", ".join(f"{name}={value}" for name, value in self.reading.assumed.items())
 
 

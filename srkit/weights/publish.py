@@ -21,7 +21,7 @@ def prepare(registry: Registry, path: Path, folder: Path, repository: str, licen
     """Write what a repository holds into `folder`, which is made: the weights, the run, the card.
 
     path: a checkpoint of srkit's, or a run's folder. Where a path on this machine stands in the run, only its
-    last name goes along. Raises CheckpointError for a file that does not say of which model it is.
+    last name is published. Raises CheckpointError for a file that does not say of which model it is.
     """
     check_name(repository)
     file = checkpoint_in(path)

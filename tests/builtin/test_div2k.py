@@ -67,7 +67,9 @@ def test_a_range_as_the_edsr_code_has_it(registry, put, tmp_path):
     assert div2k(registry, tmp_path, "train", images="2-7").names == ["0002", "0007"]
     assert div2k(registry, tmp_path, "train", images="1, 7-9,811").names == ["0001", "0007", "0811"]
     for wrong in ("801-", "a", "810-801", "1;2"):
-        with pytest.raises(UsageError, match=f"images = '{wrong}': '.*' is no number and no range such as 801-810"):
+        with pytest.raises(
+            UsageError, match=f"images = '{wrong}': '.*' is neither a number nor a range such as 801-810"
+        ):
             div2k(registry, tmp_path, images=wrong)
     with pytest.raises(DataError, match="has no picture 100-200; srkit data fetch div2k --scale 2"):
         div2k(registry, tmp_path, images="100-200")

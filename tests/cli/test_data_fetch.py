@@ -255,14 +255,14 @@ def test_room_is_checked_before(run_srkit, tmp_path, monkeypatch):
 WRONG = {
     "dataset": ("div2", "no dataset called 'div2'; did you mean 'div2k'?"),
     "nothing to fetch": ("samples", "'samples' has nothing to fetch; these have: div2k, flickr2k, set5"),
-    "no scale": ("div2k --scale two", "'two' is no scale; write 2,3,4"),
+    "no scale": ("div2k --scale two", "'two' is not a scale; write 2,3,4"),
     "scale": ("div2k --scale 5", "'div2k' has no LR x5 of track 'bicubic'; it has x2, x3, x4, x8"),
     "scale of a track": ("div2k --scale 2 --track wild", "'div2k' has no LR x2 of track 'wild'; it has x4"),
     "track": ("div2k --track bicubi --scale 2", "'div2k' has no track 'bicubi'; did you mean 'bicubic'?"),
     "track of one that has none": ("set5 --track unknown", "'set5' has no track 'unknown'"),
     "track without scale": ("div2k --track unknown", "say --scale 2 3 4 too"),
     "asked for": ("manga109", "ask for it at http://www.manga109.org/en/, then put its pictures in '"),
-    "mirror": ("set5 --mirror nowhere", "'nowhere/benchmark.tar' is no http(s) address"),
+    "mirror": ("set5 --mirror nowhere", "'nowhere/benchmark.tar' is not an http(s) address"),
 }
 
 

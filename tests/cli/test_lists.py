@@ -21,7 +21,7 @@ LISTS = {
     "bench checkpoints": ("* --sets samples", "bicubic nearest ./c.pth", "no checkpoint 'c.pth'"),
     "bench --models": ("*", "bicubic nearest linear", "no model called 'linear'"),
     "bench --sets": ("--models bicubic *", "samples . set55", "no dataset called 'set55'"),
-    "bench --scales": ("--models bicubic *", "2 x3 two", "'two' is no scale"),
+    "bench --scales": ("--models bicubic *", "2 x3 two", "'two' is not a scale"),
     "bench --metrics": ("--models bicubic *", "psnr ssim psrn", "no metric called 'psrn'"),
     "bench --wrapper": (
         "--models bicubic --sets samples *",
@@ -31,7 +31,7 @@ LISTS = {
     "sweep --vary": ("*", "l1 l2 l3", "no loss called 'l3'"),
     "gallery models": ("*", "bicubic nearest linear", "no model called 'linear'"),
     "plugins uninstall packages": ("*", "srkit-a srkit-b srkit", "srkit itself is not a plugin"),
-    "data fetch --scale": ("div2k *", "2 x3 two", "'two' is no scale"),
+    "data fetch --scale": ("div2k *", "2 x3 two", "'two' is not a scale"),
     "data check --against": ("samples *", "samples . set55", "'set55' is neither a folder nor a dataset"),
     "data preview --augmentation": ("samples *", "dihedral mixup mixdown", "no augmentation called 'mixdown'"),
 }

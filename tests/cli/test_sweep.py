@@ -251,7 +251,7 @@ WRONG = {
     "too many parts": ("sweep --vary seed=0,1 --only 1/3", "there are only 2 cells"),
     "run file": ("sweep --vary seed=0,1 --run runn.toml", "no run file 'runn.toml'"),
     "assignment": ("sweep --vary seed=0,1 --set lr", "--set wants key=value"),
-    "time": ("sweep --vary seed=0,1 --max-time soon", "'soon' is no length of time"),
+    "time": ("sweep --vary seed=0,1 --max-time soon", "'soon' is not a length of time"),
     "device": ("sweep --vary seed=0,1 --device gpu", "gpu"),
     "a file": ("sweep --vary seed=0,1 --out file", "--out 'file' is a file; name a folder"),
     "another folder": ("sweep --vary seed=0,1 --out full", "--out 'full' is not empty and holds no sweep"),

@@ -70,9 +70,9 @@ WRONG = {
     "unknown": ("convert unknown.pth -o o.safetensors", 1, "'unknown.pth' is in no layout srkit knows"),
     "a training state": ("show state.safetensors", 1, "'state.safetensors' is a training state; the weights beside it"),
     "a state to push": ("push state.safetensors anna/edsr --dry-run", 1, "'state.safetensors' is a training state"),
-    "no hub's name": ("show hf:anna", 2, "'anna' is no repository; write owner/name"),
+    "no hub's name": ("show hf:anna", 2, "'anna' is not a repository; write owner/name"),
     "a subcommand": ("shwo", 2, "no command 'shwo'"),
-    "no repository": ("push empty anna", 2, "'anna' is no repository; write owner/name"),
+    "no repository": ("push empty anna", 2, "'anna' is not a repository; write owner/name"),
     "nothing to push": ("push nothing anna/edsr", 2, "no run or checkpoint 'nothing'"),
     "a stranger's": ("push unknown.pth anna/edsr --dry-run", 1, "srkit weights convert FILE -o OUT.safetensors"),
     "-o alone": ("push unknown.pth anna/edsr -o x", 2, "-o is for --dry-run"),
@@ -221,8 +221,8 @@ def test_a_hub_that_has_it_not_or_gives_it_not(run_srkit, hub):
         "anna/private": (2, "if it is private, log in with 'hf auth login' or set HF_TOKEN"),
         "anna/gated": (1, f"'anna/gated' is given on request: ask at {hub.url}/anna/gated"),
         "anna/pickles": (1, "anna/pickles has no model.safetensors; srkit loads nothing else from a hub"),
-        "hf:anna": (2, "'anna' is no repository; write owner/name"),
-        "hf:anna/../x": (2, "is no repository; write owner/name"),
+        "hf:anna": (2, "'anna' is not a repository; write owner/name"),
+        "hf:anna/../x": (2, "is not a repository; write owner/name"),
     }
     for word, (expected, words) in said.items():
         code, _, err = run_srkit("weights", "pull", word)

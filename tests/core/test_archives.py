@@ -107,7 +107,7 @@ def test_a_link_in_a_zip_refuses_it(put, place):
     out = io.BytesIO(zipped(FILES))
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(DataError, match="'Set/HR/evil.png' in it is no plain file"):
+    with pytest.raises(DataError, match="'Set/HR/evil.png' in it is not a plain file"):
         unpack(put(out.getvalue()), place, {"Set/HR": 0})
 
 

@@ -275,7 +275,7 @@ def test_ctrl_c_keeps_what_has_come(server, path):
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.com/a", "div2k.zip", "http:///a"])
 def test_only_http(url, path):
-    with pytest.raises(UsageError, match="is no http"):
+    with pytest.raises(UsageError, match="is not an http"):
         fetch(url, path)
 
 

@@ -111,8 +111,8 @@ def test_wrong_words_are_srkit_errors(trained):
         "already holds a run": {**QUICK, "out": trained.folder},
         "no folder 'nowhere'": {"resume": "nowhere"},
         "of the run's keys only steps goes with it": {"resume": trained.folder, "lr": 1e-3},
-        "'soon' is no length of time": {"max_time": "soon"},
-        "'-3' is no length of time": {"max_time": -3},
+        "'soon' is not a length of time": {"max_time": "soon"},
+        "'-3' is not a length of time": {"max_time": -3},
         "resident is auto, yes or no": {"resident": "maybe"},
         "no device called 'gpu'": {**QUICK, "device": "gpu"},
     }

@@ -140,7 +140,7 @@ def test_nothing_half_written_and_nothing_left_over(tmp_path, monkeypatch):
 
 def test_a_wrong_target_is_refused_before_any_work(tmp_path):
     picture = read_picture(save(tmp_path / "in.png", RGB))
-    with pytest.raises(UsageError, match="'.pgn' is no picture format; did you mean '.png'?"):
+    with pytest.raises(UsageError, match="'.pgn' is not a picture format; did you mean '.png'?"):
         write_picture(tmp_path / "out.pgn", picture)
     with pytest.raises(UnknownName, match="no folder"):
         write_picture(tmp_path / "nowhere" / "out.png", picture)

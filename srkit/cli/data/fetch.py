@@ -35,7 +35,7 @@ def fetch(
         list[str] | None, typer.Option(help="LR of these scales as well: 2 3 4, or 2,3,4. Only HR if not given.")
     ] = None,
     track: Annotated[
-        str | None, typer.Option(help="How LR was made; of div2k: bicubic, unknown, mild, difficult, wild.")
+        str | None, typer.Option(help="Degradation of the LR; of div2k: bicubic, unknown, mild, difficult, wild.")
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Folder to put it in; else $SRKIT_DATA, else the user's data folder.")

@@ -12,7 +12,7 @@ def pack(
     source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
     out: Annotated[str, typer.Option("-o", "--out", help="A folder, or an address fsspec knows: s3://bucket/name.")],
     scale: Annotated[int, typer.Option(help="Upsampling factor the LR is packed for.")] = 2,
-    shards: Annotated[int, typer.Option(min=1, help="How many files; at least as many as ranks that train.")] = 8,
+    shards: Annotated[int, typer.Option(min=1, help="Number of files, at least the number of ranks in training.")] = 8,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
 ) -> None:
     """Pack a dataset into shards, each opened by one rank of a distributed training."""
