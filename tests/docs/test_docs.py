@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
 
 from srkit import Registry, hookspecs
+from srkit.cli import app
 from srkit.components import KINDS
 from srkit.run import OWN_KEYS
 from srkit.scaffold import new_plugin
@@ -97,6 +99,39 @@ def test_the_page_on_options_names_every_reserved_word():
     assert {section: set(re.findall(r"`(\w+)`", words)) for section, words in rows} == {
         section: {"name", *words} for section, words in OWN_KEYS.items()
     }
+
+
+def refusal(line: str) -> str:
+    """What the command line says against `srkit ...`, without running it; what a fragment leaves out is no fault."""
+    words = [word for word in shlex.split(line) if word != "..."][1:]
+    command, context = typer.main.get_command(app), None
+    try:
+        while hasattr(command, "resolve_command") and words and not words[0].startswith("-"):
+            context = command.make_context("srkit", [], parent=context, resilient_parsing=True)
+            context.resilient_parsing = False
+            _, command, words = command.resolve_command(context, words)
+        command.make_context("srkit", words, parent=context)
+    except typer.TyperException as error:
+        left_out = type(error).__name__ in ("MissingParameter", "NoArgsIsHelpError")
+        return "" if left_out or "requires an argument" in error.format_message() else error.format_message()
+    except typer.Exit:
+        pass
+    return ""
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *(p for p in PAGES if p.stem != "cli")], ids=lambda p: p.stem)
+def test_every_command_that_a_page_names_is_one(path):
+    """Those in the text too, which no test runs: the command, its options and the number of its arguments."""
+    text = path.read_text()
+    lines = re.findall(r"`(srkit [^`]+)`", text) + re.findall(r"^\$ (srkit .*)$", text, flags=re.M)
+    named = [" ".join(line.split()) for line in lines if not line.split()[1].isupper() and ":" not in line.split()[1]]
+    assert {line: said for line in named if (said := refusal(line))} == {}
+
+
+def test_a_command_that_is_none_is_noticed():
+    assert "--modle" in refusal("srkit upscale PHOTO --modle bicubic")
+    assert "extra argument" in refusal("srkit data fetch set5 set14")
+    assert refusal("srkit traim --list")
 
 
 def test_the_tutorial_runs(stranger_python, tmp_path, photo):
