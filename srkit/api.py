@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
+from srkit import defaults
 from srkit.components import Pair, PairSequence
 from srkit.errors import DataError, ImageError, SrkitError, UsageError, one_line
 from srkit.plugins import Registry, load_plugins
@@ -67,7 +68,7 @@ class RunValues(TypedDict, total=False):
 
 
 def load(
-    model: "str | os.PathLike[str]" = "edsr-baseline",
+    model: "str | os.PathLike[str]" = defaults.MODEL,
     scale: int | None = None,
     *,
     device: str = "auto",
@@ -95,7 +96,7 @@ def load(
     place = pick_device(device)
     with Meter() if progress else nullcontext(quietly) as downloads:
         loaded = load_model(registry, os.fspath(model), scale, place, downloads)
-    wrappers = [registry.choose("wrapper", "self-ensemble")] if ensemble else []
+    wrappers = [registry.choose("wrapper", defaults.ENSEMBLE)] if ensemble else []
     call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers)
     return Upscaler(loaded, place, call, mark(wrappers))
 
@@ -436,7 +437,7 @@ def score(
     scale: int | None = None,
     *,
     protocol: str = "y",
-    metrics: str | Sequence[str] = ("psnr", "ssim"),
+    metrics: str | Sequence[str] = defaults.METRICS,
     split: str = "test",
     root: "str | os.PathLike[str] | None" = None,
     device: str = "auto",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
+from srkit import defaults
 from srkit.errors import OptionError, UnknownName, UsageError, did_you_mean, missing_path
 from srkit.options import Option, check
 from srkit.plugins import Registry
@@ -48,7 +49,10 @@ class Part:
 OWN_KEYS = {"model": (), "data": ("root", "split"), "validation": ("root", "split", "metric", "protocol"),
             "loss": ("weight",), "augmentation": (), "optimizer": (), "schedule": (), "tracker": ()}  # fmt: skip
 #: what sections hold where nothing is said of it
-DEFAULTS = {"data": {"split": "train"}, "validation": {"split": "valid", "metric": "psnr", "protocol": "y"}}
+DEFAULTS = {
+    "data": {"split": "train"},
+    "validation": {"split": "valid", "metric": defaults.METRICS[0], "protocol": "y"},
+}
 RENAMED = {"make_lr": "make_low_res"}  # in run files of srkit 0.1
 LISTS = ("loss", "augmentation", "tracker")
 
@@ -79,14 +83,14 @@ class Run:
     validate_every: Annotated[int, Gt(0), "steps between validations, which pick the best checkpoint"] = 1000
     channels_last: Annotated[bool, "memory format of the network; faster, and tiles bit-exactly on a CPU"] = True
     init_from: Annotated[str, "checkpoint whose weights training starts from, where names and shapes match"] = ""
-    model: Part = Part(name="edsr-baseline")
-    data: Part = Part(name="samples", split="train")
-    validation: Part = Part(name="samples", split="valid", metric="psnr", protocol="y")
+    model: Part = Part(name=defaults.MODEL)
+    data: Part = Part(name=defaults.DATASET, split="train")
+    validation: Part = Part(name=defaults.DATASET, split="valid", metric=defaults.METRICS[0], protocol="y")
     optimizer: Part = Part(name="adam")
     schedule: Part = Part(name="step")
-    loss: tuple[Part, ...] = (Part(name="l1"),)
-    augmentation: tuple[Part, ...] = (Part(name="dihedral"),)
-    tracker: tuple[Part, ...] = ()  # beside jsonl, which is always on
+    loss: tuple[Part, ...] = tuple(Part(name=name) for name in defaults.LOSSES)
+    augmentation: tuple[Part, ...] = tuple(Part(name=name) for name in defaults.AUGMENTATIONS)
+    tracker: tuple[Part, ...] = ()  # beside log.jsonl, which every run writes
 
     def __post_init__(self) -> None:
         """The checks of a run file hold in Python too; a name or a table becomes the Part it stands for.

@@ -268,8 +268,8 @@ def srkit_trackers() -> list[Tracker]:
     return [
         Tracker(
             name="jsonl",
-            build=lazy("srkit_builtin.jsonl:JsonLines"),
-            summary="log.jsonl in the run's folder; always on",
+            build=lazy("srkit.train.log:JsonLines"),
+            summary="log.jsonl in the run's folder, which every run writes without naming it",
         ),
     ]
 

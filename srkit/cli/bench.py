@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import (
     AsJson,
@@ -61,7 +62,7 @@ def bench(
     from srkit.weights.find import is_path
 
     chosen_protocol = protocol_named(protocol)
-    measured = [registry.choose("metric", name) for name in words(metrics) or ["psnr", "ssim"]]
+    measured = [registry.choose("metric", name) for name in words(metrics) or defaults.METRICS]
     given = words(checkpoints)
     wanted_models = words(models) or [name for entry in registry.of("model") for name in names(entry.component)]
     for word in words(models):

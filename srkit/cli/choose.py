@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 import typer.core
 
+from srkit import defaults
 from srkit.cli import display
 from srkit.errors import UnknownName, UsageError
 from srkit.plugins import Choice, Entry, Registry
-
-FALLBACK_SET = "samples"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -65,7 +64,7 @@ def found_sets(registry: Registry, root: Path | None) -> list[tuple[str, Choice,
         display.say(
             "no test set found (--root or SRKIT_DATA names the folder that holds Set5/HR); scoring the held-out samples"
         )
-        found.append((FALLBACK_SET, registry.choose("dataset", FALLBACK_SET), None))
+        found.append((defaults.DATASET, registry.choose("dataset", defaults.DATASET), None))
     return found
 
 
@@ -80,4 +79,5 @@ def is_installed(registry: Registry, entry: Entry, root: Path | None) -> bool:
 
 def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | None) -> list[Choice]:
     """The wrappers asked for, innermost first."""
-    return [registry.choose("wrapper", name) for name in (["self-ensemble"] if self_ensemble else []) + words(names)]
+    ensemble = [defaults.ENSEMBLE] if self_ensemble else []
+    return [registry.choose("wrapper", name) for name in ensemble + words(names)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import Device, Root, SelfEnsemble, chosen_wrappers, some_words
 from srkit.data.named import set_named
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from srkit.nets import Loaded
     from srkit.upscale.wrap import Upscale
 
-BASELINE = "bicubic"
 SHEET, PAGE = "gallery.png", "gallery.html"
 
 
@@ -28,7 +28,7 @@ def gallery(
     models: Annotated[
         list[str], typer.Argument(help="Checkpoint files, run folders or names to compare.", show_default=False)
     ],
-    data: Annotated[str, typer.Option(help="A set's name, or a folder of HR pictures.")] = "samples",
+    data: Annotated[str, typer.Option(help="A set's name, or a folder of HR pictures.")] = defaults.DATASET,
     scale: Annotated[
         int | None, typer.Option(help="Upsampling factor; that of the first model if not given.", show_default=False)
     ] = None,
@@ -64,7 +64,7 @@ def gallery(
     place = pick_device(device)
     set_name, dataset, folder = set_named(registry, data, root)
     columns = make_columns(registry, some_words(models, "model"), scale, place, self_ensemble)
-    scale = columns[BASELINE][0].scale
+    scale = columns[defaults.FLOOR][0].scale
     side = crop // scale * scale
     if not side:
         raise UsageError(f"--crop {crop} is less than one pixel at x{scale}")
@@ -84,7 +84,7 @@ def gallery(
             choose,
             count=count,
             how=how,
-            metrics={name: registry.choose("metric", name).build() for name in ("psnr", "ssim")},
+            metrics={name: registry.choose("metric", name).build() for name in defaults.METRICS},
             protocol=protocol,
             device=place,
             done=progress.one_more,
@@ -105,10 +105,10 @@ def make_columns(
     chosen = load_models(registry, models, scale, device)
     scale = next(iter(chosen.values())).scale
     wrappers = chosen_wrappers(registry, self_ensemble, None)
-    baseline = load_model(registry, BASELINE, scale, device)
-    columns = {BASELINE: (baseline, make_upscaler(baseline.net, baseline.model, scale))}
+    baseline = load_model(registry, defaults.FLOOR, scale, device)
+    columns = {defaults.FLOOR: (baseline, make_upscaler(baseline.net, baseline.model, scale))}
     for name, loaded in chosen.items():
-        if name != BASELINE:
+        if name != defaults.FLOOR:
             columns[name + mark(wrappers)] = loaded, make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers)
     return columns
 
@@ -119,9 +119,9 @@ def chooser(
     """What chooses the crops, as `--where` says, and the same in words. names: of the columns."""
     from srkit.evaluate.gallery import disagreeing, drawn
 
-    compared = [name for name in names if name != BASELINE or len(names) == 2]
+    compared = [name for name in names if name != defaults.FLOOR or len(names) == 2]
     if where == "disagree" and len(compared) < 2:
-        raise UsageError(f"--where disagree compares models; name one beside {BASELINE}")
+        raise UsageError(f"--where disagree compares models; name one beside {defaults.FLOOR}")
     sizes = measured(pairs, windows.scale)
     if small := len(pairs) - len(windows.fitting(sizes)):
         display.say(f"{small} pictures are smaller than a crop: they are in the table alone")
@@ -162,7 +162,7 @@ def load_models(
         scale = loaded.scale
         found[word] = (short(Path(word)) if is_path(word) else loaded.model.label, loaded)
     names = [name for name, _ in found.values()]
-    taken = (*REFERENCE, BASELINE)
+    taken = (*REFERENCE, defaults.FLOOR)
     return {
         word if names.count(name) > 1 or (is_path(word) and name in taken) else name: loaded
         for word, (name, loaded) in found.items()

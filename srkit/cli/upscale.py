@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import Device, SelfEnsemble, Wrappers, chosen_wrappers, some_words
 from srkit.errors import SrkitError, UsageError, missing_path, one_line
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
     from srkit.images import Picture
     from srkit.nets import Loaded
 
-DEFAULT_MODEL = "edsr-baseline"
-
 
 def upscale(
     photos: Annotated[list[str], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
     model: Annotated[
         str, typer.Option(help="A model's name, a checkpoint, a run's folder, or a repository of the hub.")
-    ] = DEFAULT_MODEL,
+    ] = defaults.MODEL,
     scale: Annotated[
         int | None, typer.Option(help="Upsampling factor; that of the checkpoint, or 2, if not given.")
     ] = None,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from srkit import defaults
 from srkit.errors import UnknownName, did_you_mean, missing_path
 from srkit.plugins import Choice, Registry
 
@@ -10,7 +11,7 @@ from srkit.plugins import Choice, Registry
 def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Choice, Path | None]:
     """(name, dataset, root) of a set the user asked for: a dataset, or a folder of pictures."""
     if Path(word).expanduser().is_dir():
-        return Path(word).name, registry.choose("dataset", "folder"), Path(word)
+        return Path(word).name, registry.choose("dataset", defaults.FOLDER), Path(word)
     choice = registry.choose("dataset", word)
     choice.build(root, "test", 2)  # raises an error with advice if the pictures are missing
     return choice.label, choice, root
@@ -19,7 +20,7 @@ def set_named(registry: Registry, word: str, root: Path | None) -> tuple[str, Ch
 def data_table(registry: Registry, word: str) -> dict[str, Any]:
     """The run file's table for `word`: a folder if it exists, else a dataset's name. UnknownName for neither."""
     if Path(word).expanduser().is_dir():
-        return {"name": "folder", "root": word}
+        return {"name": defaults.FOLDER, "root": word}
     try:
         registry.find("dataset", word)
     except UnknownName:

@@ -12,16 +12,16 @@ from srkit.errors import SrkitError, UsageError, one_line
 from srkit.files import write_atomically
 from srkit.nets import forward_of, out_of_memory, parameter_count
 from srkit.plugins import Registry
-from srkit.run import Part, Run, read_run_file
+from srkit.run import Run, read_run_file
 from srkit.train import initial, state
 from srkit.train.assemble import BAD_IN_A_ROW, Display, Trainee, assemble, build_part
 from srkit.train.distributed import World
 from srkit.train.keeper import Keeper, Limits
+from srkit.train.log import with_log
 from srkit.train.loop import Diverged, train
 from srkit.train.memory import out_of_memory_told
 from srkit.weights.loading import find_tensors
 
-ALWAYS_ON = Part(name="srkit:jsonl")
 RETREATS = 3  # times it steps back, halving its learning rate each time, before it gives up
 
 
@@ -80,7 +80,8 @@ def run_training(
 
     if world.main:
         make_folder(folder, run)
-    trackers = [build_part(registry, "tracker", part, folder) for part in (ALWAYS_ON, *run.tracker) if world.main]
+    named = [build_part(registry, "tracker", part, folder) for part in run.tracker if world.main]
+    trackers = with_log(folder, named) if world.main else []
     keeper = Keeper(trainee, folder, world=world, display=display, limits=limits, trackers=trackers)
     keeper.take_up(about)
     if keeper.step >= run.steps:

@@ -48,7 +48,7 @@ def make_upscaler(
         height, width = lr.shape[-2:]
         padded = pad_to_multiple(lr, record.size_multiple)
         try:
-            with evaluation_mode(net), torch.inference_mode():
+            with evaluating(net):
                 if tile and max(padded.shape[-2:]) > tile:
                     sr = tiled(forward, padded, scale, tile, overlap, multiple=record.size_multiple, done=done)
                 else:
@@ -63,6 +63,13 @@ def make_upscaler(
     for wrapper in wrappers:
         upscaler = wrapper.build(upscaler)
     return upscaler
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, without gradients."""
+    with evaluation_mode(net), torch.inference_mode():
+        yield
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from srkit.checkpoint import read_about
 from srkit.components import Weights
-from srkit.errors import CheckpointError, PluginError, SrkitError
+from srkit.errors import CheckpointError, PluginError, SrkitError, one_line
 from srkit.fetch import BytesDone, fetch, file_sha256
 from srkit.files import cache_folder
 from srkit.plugins import Choice
@@ -38,7 +38,12 @@ def registered_file(model: Choice, weights: Weights, downloads: Downloads = quie
         fetch(weights.url, path, sha256=weights.sha256, progress=downloads(f"fetching {path.name}"))
         return path
     package, _, inside = weights.resource.partition(":")
-    path = Path(str(files(package).joinpath(inside)))
+    try:
+        path = Path(str(files(package).joinpath(inside)))
+    except (ImportError, TypeError) as error:  # TypeError: a module, which holds no files
+        raise PluginError(
+            f"'{model.entry.qualified}' names the weights '{weights.resource}': {one_line(error)}"
+        ) from None
     if not path.is_file():
         raise PluginError(f"'{model.entry.qualified}' names the weights '{weights.resource}', which are not there")
     if weights.sha256 and file_sha256(path) != weights.sha256:

@@ -346,3 +346,42 @@ def test_weights_are_in_one_place_and_pinned():
     for url in ("ftp://a.b/c.pth", "https://a.b", "https://a.b/c.exe", "https://a.b/c.pth?x=1"):
         with pytest.raises(ValueError, match="ends in .safetensors, .pt or .pth"):
             Weights(scale=2, url=url, sha256="0" * 64)
+
+
+SEVERAL = """
+from srkit import Model, Weights, hookimpl
+
+@hookimpl
+def srkit_models():
+    from srkit_builtin import srkit_models
+    mdsr = next(model for model in srkit_models() if model.name == "mdsr")
+    return [Model(name="several", build=mdsr.build, multi_scale=True, scales=(2, 3, 4),
+                  presets={"several-small": {"n_resblocks": 1, "n_feats": 4}},
+                  weights=[Weights(scales=(2, 3, 4), resource="several_weights:w.safetensors", tag="all of them")])]
+"""
+
+
+def test_a_file_of_a_multi_scale_model_serves_its_scales(run_srkit, install, registry, tmp_path, photo, monkeypatch):
+    torch.manual_seed(3)
+    net = registry.choose("model", "mdsr", {"n_resblocks": 1, "n_feats": 4}).build((2, 3, 4))
+    install("srkit-several", SEVERAL)
+    package = tmp_path / "several_weights"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    options = {"n_resblocks": 1, "n_feats": 4}
+    about = {"model": {"name": "srkit-several:several", "version": "1.2", "options": options}, "scales": [2, 3, 4]}
+    save_tensors(package / "w.safetensors", dict(net.state_dict()), about)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    lr = torch.rand(1, 3, 8, 9)
+    for scale in (2, 3, 4):
+        loaded = load_model(srkit.load_plugins(), "several-small", scale)
+        assert loaded.scale == scale
+        assert torch.equal(loaded.net(lr, scale), net(lr, scale))
+    assert load_model(srkit.load_plugins(), "several-small", None).scale == 2
+    _, out, _ = run_srkit("plugins", "show", "several")
+    assert "weights several x2, x3, x4 all of them" in out
+    _, out, _ = run_srkit("weights", "show", "several-small")
+    assert "x2, x3, x4" in out
+    Image.fromarray(photo[:10, :12]).save("p.png")
+    assert run_srkit("upscale", "p.png", "--model", "several-small", "--scale", "4")[0] == 0
+    assert Image.open("p_several-small_x4.png").size == (48, 40)

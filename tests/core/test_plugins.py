@@ -1,11 +1,26 @@
 """Discovery: every way a plugin can be broken is one line, and everything else works."""
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from srkit import Loss, Model, PluginError, Registry, UnknownName, UsageError, Weights, Wrapper, load_plugins, plugins
+import srkit
+from srkit import (
+    Loss,
+    Model,
+    PluginError,
+    Registry,
+    UnknownName,
+    UsageError,
+    Weights,
+    Wrapper,
+    defaults,
+    load_plugins,
+    plugins,
+)
+from srkit.components import KINDS
 from srkit.upscale.wrap import mark, passes
 
 GOOD = """
@@ -190,3 +205,57 @@ def test_a_wrapper_says_its_passes_and_its_mark(registry):
     five = registry.choose("wrapper", "thrice", {"times": 5})
     assert (mark([]), mark([ensemble]), mark([plain, ensemble, five])) == ("", "+", "+plain++thrice")
     assert (passes([]), passes([plain]), passes([ensemble, plain, five])) == (1, 1, 40)
+
+
+def strings_of(path):
+    """Every string in a module's code that is not a docstring."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr)
+    }
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    }
+
+
+#: words that are a component's name and mean something else there, and PSNR's own unit and digits
+OTHERWISE = {
+    "folder": {"cli/bench.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py", "data/named.py", "images.py",
+               "train/start.py", "weights/convert.py"},
+    "shards": {"data/shards.py"},
+    "bicubic": {"imresize.py"},
+    "div2k": {"evaluate/protocol.py"},
+    "torch": {"cli/doctor.py", "testing/kit.py"},
+    "psnr": {"evaluate/gallery.py", "evaluate/report.py", "evaluate/selection.py", "sweep/report.py"},
+}  # fmt: skip
+
+
+def test_the_core_names_no_component_but_in_its_table_of_defaults(registry):
+    names = {name for entry in registry.entries for name in (entry.qualified, *plugins.names(entry.component))}
+    core = Path(srkit.__file__).parent
+    found = {
+        (path.relative_to(core).as_posix(), word)
+        for path in core.rglob("*.py")
+        for word in strings_of(path) & names
+        if path.name != "defaults.py"
+    }
+    assert not {(path, word) for path, word in found if path not in OTHERWISE.get(word, ())}
+
+
+def test_the_defaults_are_there(registry):
+    told = {
+        "model": [defaults.MODEL, defaults.FLOOR], "dataset": [defaults.DATASET, defaults.FOLDER],
+        "loss": defaults.LOSSES, "augmentation": defaults.AUGMENTATIONS, "metric": defaults.METRICS,
+        "wrapper": [defaults.ENSEMBLE],
+    }  # fmt: skip
+    assert {name for name in vars(defaults) if name.isupper()} == {
+        "MODEL", "FLOOR", "DATASET", "FOLDER", "LOSSES", "AUGMENTATIONS", "METRICS", "ENSEMBLE"
+    }  # fmt: skip
+    for kind, names in told.items():
+        assert kind in KINDS
+        for name in names:
+            assert registry.find(kind, name).package == "srkit"

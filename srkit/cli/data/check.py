@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import AsJson, Root, words
 from srkit.components import PairSequence
@@ -17,7 +18,6 @@ from srkit.plugins import Choice, Registry
 if TYPE_CHECKING:
     from srkit.data.check import Report
 
-HELD_OUT = "samples"
 SPLITS = ("train", "valid", "test")
 ROWS = 20  # of one kind in the table
 
@@ -89,7 +89,7 @@ def test_sets(registry: Registry, root: Path | None, dataset: Choice, scale: int
     found = {}
     for entry in registry.of("dataset"):
         name = entry.component.name
-        if name == HELD_OUT or (entry.component.benchmark and entry.qualified != dataset.entry.qualified):
+        if name == defaults.DATASET or (entry.component.benchmark and entry.qualified != dataset.entry.qualified):
             try:
                 found[name] = open_dataset(registry.choose("dataset", entry.qualified), root, "test", scale)
             except UnknownName:

@@ -1,9 +1,9 @@
-"""The tracker that is always on: one JSON object a line in `log.jsonl`, the latest pictures beside it."""
+"""The log that every run writes: one JSON object a line in `log.jsonl`, the latest pictures beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -46,3 +46,8 @@ class JsonLines:
             except (ValueError, KeyError):
                 continue
         self.path.write_text("".join(kept), encoding="utf-8")
+
+
+def with_log(folder: Path, trackers: Iterable[Any]) -> list[Any]:
+    """A run's log, then the trackers it names; the log, where a run names that too, is not written twice."""
+    return [JsonLines(folder), *(tracker for tracker in trackers if not isinstance(tracker, JsonLines))]
