@@ -38,6 +38,7 @@ def upscale(
         str, typer.Option("--range", help="Black and white of gray 16-bit, 32-bit or float pixels: 0,4095.")
     ] = "",
     device: Device = "auto",
+    backend: Annotated[str, typer.Option(help="What the network runs in; PyTorch if not given.")] = "",
 ) -> None:
     """Upscale pictures: PHOTO.jpg becomes PHOTO_MODEL_xSCALE.png beside it."""
     inputs = pictures_in([Path(word) for word in some_words(photos, "picture")])
@@ -53,6 +54,7 @@ def upscale(
 
     read = partial(read_picture, range=limits(pixel_range) if pixel_range else None)
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
+    runtime = registry.choose("backend", backend) if backend else None
     place = pick_device(device)
     with display.Meter() as meter:
         loaded = load_model(registry, model, scale, place, meter)
@@ -65,7 +67,7 @@ def upscale(
     failures = []
     for photo, target in zip(inputs, targets, strict=True):
         try:
-            print(one(loaded, photo, target, read, wrappers, tile))
+            print(one(loaded, photo, target, read, wrappers, tile, backend=runtime))
         except SrkitError as error:
             failures.append(error)
             if len(inputs) > 1:
@@ -125,6 +127,8 @@ def one(
     read: "Callable[[Path], Picture]",
     wrappers: list[Choice],
     tile: int | None,
+    *,
+    backend: Choice | None = None,
 ) -> str:
     """Upscale one file and say what was written."""
     from srkit.images import write_picture
@@ -144,7 +148,9 @@ def one(
             progress.total = max(total * times, finished)
             progress.at(finished)
 
-        upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, done=done)
+        upscaler = make_upscaler(
+            loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, backend=backend, done=done
+        )
         device = next((p.device for p in loaded.net.parameters()), "cpu")
         result = upscale_picture(upscaler, picture, loaded.scale, device)
     if lost := write_picture(target, result):
