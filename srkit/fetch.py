@@ -44,6 +44,7 @@ def fetch(
     *,
     sha256: str = "",
     size: int | None = None,
+    anew: bool = False,
     progress: BytesDone = lambda done, total: None,
 ) -> str:
     """Download `url` to `path`, going on with what an earlier try left; the SHA-256 of the file.
@@ -53,12 +54,15 @@ def fetch(
     versions are never joined. `progress(done, total)` is given bytes, total None where the server does not
     say. Proxies as in urllib.
 
+    anew: the server is asked whatever is at `path`, which is replaced when the new file is whole; only what an
+    interrupted call with `anew` left is gone on with.
+
     Raises FetchError where it cannot be had, ChecksumError where size or SHA-256 are not those expected,
     SrkitError where it cannot be written.
     """
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
         raise UsageError(f"'{url}' is not an http(s) address")
-    if path.is_file() and size in (None, path.stat().st_size):
+    if not anew and path.is_file() and size in (None, path.stat().st_size):
         there = file_sha256(path)
         if sha256 in ("", there):
             return there
@@ -66,7 +70,7 @@ def fetch(
     with writing(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
     busy = f"'{partial}' is being fetched by another program"
-    with locked(lock_of(partial), wait=False, busy=busy), Partial(partial, url) as part:
+    with locked(lock_of(partial), wait=False, busy=busy), Partial(partial, url, anew) as part:
         resumed = part.done > 0
         receive_all(part, size, sha256, progress)
         if resumed and sha256 not in ("", part.digest.hexdigest()):
@@ -96,8 +100,8 @@ def writing(path: Path) -> Iterator[None]:
 class Partial:
     """The file while it is incomplete: its bytes, how many, their digest, and which version they are of."""
 
-    def __init__(self, path: Path, url: str):
-        self.path, self.url = path, url
+    def __init__(self, path: Path, url: str, anew: bool = False):
+        self.path, self.url, self.anew = path, url, anew
         self.sidecar = path.with_name(f"{path.name}.json")
         self.about: dict[str, Any] = {}
         self.digest, self.done = hashlib.sha256(), 0
@@ -113,6 +117,8 @@ class Partial:
             while chunk := self.file.read(CHUNK):
                 self.digest.update(chunk)
                 self.done += len(chunk)
+            if self.anew and (not self.about.get("anew") or self.done == self.about.get("total")):
+                self.restart()
         except BaseException:
             self.file.close()
             raise
@@ -143,6 +149,7 @@ class Partial:
             "etag": response.headers.get("ETag"),
             "total": total,
             "modified": response.headers.get("Last-Modified"),
+            "anew": self.anew,
         }
         with writing(self.sidecar):
             write_atomically(self.sidecar, lambda file: file.write(json.dumps(self.about).encode()))

@@ -72,7 +72,7 @@ def fetch_archive(
     known = {} if force else read_record(place).get(archive.file, {})
     sha256 = "" if force else archive.sha256 or known.get("sha256", "")
     size = None if force else archive.size or known.get("size")
-    sha256 = fetch(url_of(archive, mirror), path, sha256=sha256, size=size, progress=progress("fetching"))
+    sha256 = fetch(url_of(archive, mirror), path, sha256=sha256, size=size, anew=force, progress=progress("fetching"))
     size = path.stat().st_size
     try:
         least = dict.fromkeys(archive.folders, 0) if force else archive.folders
@@ -82,7 +82,7 @@ def fetch_archive(
         write_atomically(place / RECORD, lambda file: file.write(text.encode()))
         path.unlink()
     except DataError as error:
-        raise DataError(f"{error}; it is kept; remove it to download it again") from None
+        raise DataError(f"{error}; it is kept; --force downloads it again") from None
     except OSError as error:
         raise SrkitError(f"cannot unpack '{path}': {one_line(error)}") from None
     return pictures

@@ -234,7 +234,7 @@ def test_a_checksum_that_is_published_is_compared(server, archive, place):
 
 def test_a_page_or_a_broken_archive_is_not_recorded(server, archive, place):
     server.files["set.zip"] = b"no archive"
-    with pytest.raises(DataError, match="is neither a zip nor a tar file; it is kept; remove it"):
+    with pytest.raises(DataError, match="is neither a zip nor a tar file; it is kept; --force downloads it again"):
         fetch_archive(archive, place)
     assert sorted(everything(place)) == ["Mine/set.zip"]
 
