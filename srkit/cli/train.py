@@ -1,9 +1,10 @@
 """`srkit train`: train a model from a run file or from options."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from srkit.cli.display import Stop
 from srkit.data.named import data_table
 from srkit.errors import UsageError
 from srkit.plugins import Registry
+
+if TYPE_CHECKING:
+    from srkit.recipes import Expected
 
 
 def train(
@@ -98,9 +102,19 @@ def print_recipes(registry: Registry) -> None:
         run = Run.from_dict(read_run_file(recipe.path))
         scales = ", ".join(f"x{scale}" for scale in run.scales)
         about = recipe.about.split(". ")[0]
-        rows.append([recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, about])
-    display.table(["recipe", "model", "scale", "steps", "package", "about"], rows, right=[3])
+        rows.append(
+            [recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, told(recipe.expected), about]
+        )
+    display.table(["recipe", "model", "scale", "steps", "package", "expected", "about"], rows, right=[3])
     print("srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from")
+
+
+def told(expected: "Sequence[Expected]") -> str:
+    """The figures that a recipe promises: `psnr 34.63, 30.94, 28.97 (div2k, protocol div2k)`."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for e in expected:
+        groups.setdefault((e.metric, e.set, e.protocol), []).append(f"{e.value:g}")
+    return "; ".join(f"{metric} {', '.join(v)} ({name}, protocol {p})" for (metric, name, p), v in groups.items())
 
 
 def report(outcome: Any, run: Any, folder: Path, registry: Registry) -> None:

@@ -1,9 +1,15 @@
 """What people wanted of training, data sets and records, from this field's public trackers: one test a complaint."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+import srkit
+from srkit.evaluate.protocol import PROTOCOLS
+from srkit.recipes import comment_of, expected_of
+from srkit.run import read_run_file
 from tests.server import picture, tarred
 
 FETCHED = """
@@ -50,3 +56,28 @@ def test_an_interrupted_forced_download_goes_on_where_it_stopped(run_srkit, serv
     assert run_srkit("data", "fetch", "mine", "--root", tmp_path, "--force")[0] == 1
     assert run_srkit("data", "fetch", "mine", "--root", tmp_path, "--force")[0] == 0
     assert [wanted for _, wanted, _ in server.seen] == [None, "bytes=5000-"]
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "plugins").glob("*/**/recipes/*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_figure_that_a_recipe_promises_can_be_measured(path):
+    """yinboc/liif#50: what is cropped, scale or scale + 6? Right: each figure names a set and a protocol of `bench`."""
+    registry, run = srkit.load_plugins(), srkit.Run.from_dict(read_run_file(path))
+    for line in comment_of(path):
+        expected = expected_of(line)
+        if expected is None:
+            assert not re.search(r"^expected|\d\s*dB", line, re.I), f"a promise that cannot be checked: {line}"
+            continue
+        assert expected.protocol in PROTOCOLS
+        assert expected.scale in run.scales
+        registry.find("dataset", expected.set)
+        registry.find("metric", expected.metric)
+
+
+def test_the_recipes_are_listed_with_what_they_promise(run_srkit):
+    """yinboc/liif#50, where one chooses a recipe. Right: each figure stands there with its set and its protocol."""
+    code, out, _ = run_srkit("train", "--list")
+    assert code == 0
+    assert "psnr 34.63, 30.94, 28.97 (div2k, protocol div2k)" in " ".join(out.split())
