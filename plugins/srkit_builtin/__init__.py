@@ -153,6 +153,7 @@ def srkit_datasets() -> list[Dataset]:
             name="flickr2k",
             build=lazy("srkit_builtin.div2k:flickr2k"),
             summary="2650 photographs to train, Lim et al. 2017",
+            licence="not stated; each picture's copyright is its owner's",
             archives=archives.FLICKR2K,
             page=archives.FLICKR2K_PAGE,
         ),

@@ -14,7 +14,7 @@ from srkit.cli.choose import AsJson, some_words
 from srkit.components import KINDS, Model
 from srkit.errors import SrkitError, UnknownName, UsageError, did_you_mean
 from srkit.options import REQUIRED, Option
-from srkit.plugins import BUILTIN, Entry, Registry, declared_options, names
+from srkit.plugins import BUILTIN, OWN_COMMANDS, Entry, Registry, declared_options, names
 
 
 class NameOrCommand(typer.core.TyperGroup):
@@ -97,12 +97,24 @@ def new(
     """Write the package of a new plugin, ready to install, test and publish."""
     from srkit.scaffold import new_plugin
 
+    bare = name.removeprefix("srkit-")
+    refuse_taken(display.load(), kind, bare)
     written = new_plugin(name, kind, licence, into)
     folder = written[0].parent
     for path in written:
         print(path)
-    bare = name.removeprefix("srkit-")
     print(f"\nnext:  pip install -e {folder}\n       srkit plugins check {bare}")
+
+
+def refuse_taken(registry: Registry, kind: str, name: str) -> None:
+    """UsageError for a name that a component of this kind has: the bare name would never mean the new one."""
+    if kind == "command" and name in OWN_COMMANDS:
+        raise UsageError(f"'{name}' is a command of srkit itself, which keeps that name; choose another")
+    for entry in registry.of(kind) if kind in KINDS else ():
+        if name in names(entry.component) and entry.package == BUILTIN:
+            raise UsageError(f"a built-in {kind} is called '{name}' and keeps the bare name; choose another name")
+        if name in names(entry.component) and entry.package != f"srkit-{name}":
+            raise UsageError(f"{entry.package} has a {kind} called '{name}'; choose another name")
 
 
 @app.command()

@@ -93,7 +93,10 @@ def push(
         bool, typer.Option("--private", help="Make the repository private; for a new repository only.")
     ] = False,
     licence: Annotated[
-        str, typer.Option(help="Licence of the weights: MIT, CC-BY-4.0. That of the checkpoint if not given.")
+        str,
+        typer.Option(
+            help="Licence of the weights: MIT, CC-BY-4.0. That of the code if not given and the data permits it."
+        ),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the folder and upload nothing.")] = False,
     out: Annotated[

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,24 @@ from srkit.errors import CheckpointError, FetchError, SrkitError, UsageError, on
 from srkit.files import write_atomically
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Registry
-from srkit.weights.card import model_card
+from srkit.weights.card import data_licence, model_card, part
 from srkit.weights.find import checkpoint_in
 from srkit.weights.hub import CARD, LOG_IN, RUN, WEIGHTS, answer, check_name, endpoint
 from srkit.weights.loading import model_of
+
+#: licences of data under which weights trained on it may have any licence
+FREE = re.compile(
+    r"cc0(-1\.0)?|cc-by(-[1-4]\.0)?|mit|apache-2\.0|bsd-[23]-clause|isc|unlicense|pddl(-1\.0)?|public domain",
+    re.IGNORECASE,
+)
 
 
 def prepare(registry: Registry, path: Path, folder: Path, repository: str, licence: str = "") -> list[Path]:
     """Write what a repository holds into `folder`, which is made: the weights, the run, the card.
 
-    path: a checkpoint of srkit's, or a run's folder. Where a path on this machine stands in the run, only its
-    last name is published. Raises CheckpointError for a file that does not say of which model it is.
+    path: a checkpoint of srkit's, or a run's folder. licence: of the weights; that of the checkpoint if empty. Where
+    a path on this machine stands in the run, only its last name is published. Raises CheckpointError for a file that
+    does not say of which model it is, UsageError where the licence must be said.
     """
     check_name(repository)
     file = checkpoint_in(path)
@@ -29,7 +37,7 @@ def prepare(registry: Registry, path: Path, folder: Path, repository: str, licen
         about = without_paths({key: value for key, value in read_about(file).items() if key != "format"})
     except CheckpointError as error:
         raise CheckpointError(f"{error}. Make it srkit's own: srkit weights convert FILE -o OUT.safetensors") from None
-    about["licence"] = licence or about.get("licence") or ""
+    about["licence"] = licence or licence_of(registry, about)
     model = model_of(registry, file, about)
     net, tensors = build_net(model, about["scales"]), read_tensors(file)
     load_tensors(net, tensors, file)
@@ -46,6 +54,21 @@ def prepare(registry: Registry, path: Path, folder: Path, repository: str, licen
     except OSError as error:
         raise SrkitError(f"cannot write into '{folder}': {one_line(error)}") from None
     return [folder / WEIGHTS, *(folder / name for name in texts)]
+
+
+def licence_of(registry: Registry, about: Mapping[str, Any]) -> str:
+    """The licence a checkpoint states, which is that of the model's code. UsageError where its data may forbid it."""
+    own, run = str(about.get("licence") or ""), about.get("run") or {}
+    if not own or not run:
+        return own
+    data = data_licence(registry, run["data"]["name"])
+    words = [word.strip() for word in re.split(r",|;|/|\band\b|\bor\b", data)]
+    if not all(FREE.fullmatch(word) for word in words if word):
+        raise UsageError(
+            f"these weights were trained on {part({'name': run['data']['name']})}, which is '{data}': whether they may "
+            f"be {own}, as the model's code is, is yours to say: --licence {own}, or --licence CC-BY-NC-4.0"
+        )
+    return own
 
 
 def without_paths(value: Any) -> Any:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 import srkit
+from srkit.checkpoint import read_about, read_tensors, save_tensors
+from srkit.cli import run
 from srkit.evaluate.protocol import PROTOCOLS
 from srkit.recipes import comment_of, expected_of
 from srkit.run import read_run_file
+from tests.cli.conftest import SMALL
 from tests.server import picture, tarred
 
 FETCHED = """
@@ -64,14 +67,14 @@ RECIPES = sorted((Path(__file__).parents[2] / "plugins").glob("*/**/recipes/*.to
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_figure_that_a_recipe_promises_can_be_measured(path):
     """yinboc/liif#50: what is cropped, scale or scale + 6? Right: each figure names a set and a protocol of `bench`."""
-    registry, run = srkit.load_plugins(), srkit.Run.from_dict(read_run_file(path))
+    registry, recipe = srkit.load_plugins(), srkit.Run.from_dict(read_run_file(path))
     for line in comment_of(path):
         expected = expected_of(line)
         if expected is None:
             assert not re.search(r"^expected|\d\s*dB", line, re.I), f"a promise that cannot be checked: {line}"
             continue
         assert expected.protocol in PROTOCOLS
-        assert expected.scale in run.scales
+        assert expected.scale in recipe.scales
         registry.find("dataset", expected.set)
         registry.find("metric", expected.metric)
 
@@ -81,3 +84,75 @@ def test_the_recipes_are_listed_with_what_they_promise(run_srkit):
     code, out, _ = run_srkit("train", "--list")
     assert code == 0
     assert "psnr 34.63, 30.94, 28.97 (div2k, protocol div2k)" in " ".join(out.split())
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, cache) -> Path:
+    """A checkpoint of a small EDSR with a run on the samples; of it others are made."""
+    out = tmp_path_factory.mktemp("weights") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SRKIT_CACHE", str(cache))
+        assert run(["train", "--model", "edsr", *SMALL, "--steps", "1", "--out", str(out)]) == 0
+    return out / "last.safetensors"
+
+
+def trained_on(weights: Path, dataset: str, path: Path) -> Path:
+    about = {key: value for key, value in read_about(weights).items() if key != "format"}
+    about["run"] = about["run"] | {"data": about["run"]["data"] | {"name": dataset}}
+    save_tensors(path, read_tensors(weights), about)
+    return path
+
+
+@pytest.mark.parametrize(("licence", "asked"), [
+    ("academic research only", True), ("CC-BY-NC-4.0", True), ("CC-BY-SA-4.0", True), ("MIT, research use", True),
+    ("CC0-1.0", False), ("CC-BY-4.0 and MIT", False), ("", False),
+])  # fmt: skip
+def test_weights_are_not_published_under_a_licence_their_data_may_forbid(
+    run_srkit, install, weights, tmp_path, licence, asked
+):
+    """freds0/free-svc#13: `mit` for weights whose data are not for any use. Right: the licence is asked for."""
+    install(
+        "srkit-mine",
+        f"""
+from srkit import Dataset, hookimpl
+
+@hookimpl
+def srkit_datasets():
+    return [Dataset(name="mine", build=lambda root, split, scale: [], licence="{licence}")]
+""",
+    )
+    file = trained_on(weights, "srkit-mine:mine", tmp_path / "m.safetensors")
+    code, _, err = run_srkit("weights", "push", file, "anna/edsr", "--dry-run", "-o", "card")
+    if not asked:
+        assert code == 0, err
+        return
+    assert code == 2
+    assert licence in err
+    assert "--licence" in err
+    assert not Path("card").exists()
+    assert (
+        run_srkit("weights", "push", file, "anna/edsr", "--dry-run", "-o", "card", "--licence", "CC-BY-NC-4.0")[0] == 0
+    )
+    assert "license: cc-by-nc-4.0" in Path("card/README.md").read_text()
+
+
+def test_weights_of_div2k_are_not_mit_without_a_word(run_srkit, weights, tmp_path):
+    """keras-team/keras-applications#140, of DIV2K: academic research only. Right: an error that says so."""
+    file = trained_on(weights, "srkit:div2k", tmp_path / "m.safetensors")
+    code, _, err = run_srkit("weights", "push", file, "anna/edsr", "--dry-run")
+    assert code == 2
+    assert "trained on div2k, which is 'academic research only" in err
+
+
+@pytest.mark.parametrize(("kind", "name"), [
+    ("model", "edsr"), ("model", "edsr-baseline"), ("model", "srkit-vdsr"), ("loss", "l1"), ("metric", "psnr"),
+    ("command", "bench"),
+])  # fmt: skip
+def test_a_new_plugin_is_not_given_a_name_that_means_another_component(run_srkit, tmp_path, kind, name):
+    """get-bb/bb#2411: a scaffold with a reserved name makes a plugin nobody can use. Right: said at once."""
+    code, _, err = run_srkit("plugins", "new", name, "--kind", kind)
+    assert code == 2
+    assert name.removeprefix("srkit-") in err
+    assert "choose another" in err
+    assert list(tmp_path.iterdir()) == []
+    assert run_srkit("plugins", "new", name, "--kind", "wrapper")[0] == 0, "names are taken within their kind"
