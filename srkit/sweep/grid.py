@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from srkit.errors import UsageError, one_line
+from srkit.evaluate.selection import Selection, selection_of
 from srkit.files import write_atomically
 from srkit.nets import check_scales
 from srkit.plugins import Registry
@@ -22,13 +23,17 @@ LONGEST = 120  # characters of a folder's name
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination. words: for each varied key its value as it was written; values: as TOML means it."""
+    """One combination. words: for each varied key its value as it was written; values: as TOML means it.
+
+    selection: the metric and protocol by which all cells are compared.
+    """
 
     number: int
     words: dict[str, str]
     values: dict[str, Any]
     run: Run
     folder: Path
+    selection: Selection
 
     @property
     def name(self) -> str:
@@ -36,7 +41,7 @@ class Cell:
 
     @property
     def validated_on(self) -> str:
-        """The validation set and scale, which a PSNR means nothing without."""
+        """The validation set and scale, without which a score means nothing."""
         part = self.run.validation
         return f"{part.root or part.name.removeprefix('srkit:')} x{'x'.join(map(str, self.run.scales))}"
 
@@ -74,7 +79,7 @@ def plan(registry: Registry, base: Mapping[str, Any], varied: Mapping[str, list[
     """All cells of the grid, the last key changing fastest, each with its run resolved.
 
     Raises UnknownName, OptionError or UsageError for the first value that does not fit, and UsageError
-    where two cells are the same run.
+    where two cells are the same run, or are measured in two ways.
     """
     cells: list[Cell] = []
     for number, chosen in enumerate(product(*varied.values()), 1):
@@ -94,7 +99,11 @@ def plan(registry: Registry, base: Mapping[str, Any], varied: Mapping[str, list[
         folder = out / folder_name(words, number, [cell.name for cell in cells])
         if twin := next((cell for cell in cells if cell.run == run), None):
             raise UsageError(f"'{twin.name}' and '{folder.name}' are the same run; vary each key once, a name first")
-        cells.append(Cell(number, words, {key: leaf(table, key) for key, table in tables.items()}, run, folder))
+        selection = selection_of(run, registry)
+        if cells and (selection, run.metric) != (cells[0].selection, cells[0].run.metric):
+            raise UsageError("cells are compared by one metric and protocol; --vary anything else than those two")
+        leaves = {key: leaf(table, key) for key, table in tables.items()}
+        cells.append(Cell(number, words, leaves, run, folder, selection))
     return cells
 
 

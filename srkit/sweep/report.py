@@ -11,8 +11,8 @@ from typing import Any
 
 from srkit.errors import SrkitError, one_line
 from srkit.evaluate.curves import Curve, draw_curves
-from srkit.evaluate.protocol import DEFAULT
 from srkit.evaluate.report import digits
+from srkit.evaluate.selection import Selection
 from srkit.files import write_atomically
 from srkit.sweep.grid import Cell
 from srkit.sweep.train import Record, read_record
@@ -20,7 +20,7 @@ from srkit.sweep.train import Record, read_record
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell. curve: (step, PSNR) of each validation, by protocol `y`."""
+    """A finished cell. curve: (step, score) of each validation, by the sweep's metric and protocol."""
 
     cell: Cell
     record: Record
@@ -28,7 +28,11 @@ class Result:
 
     @property
     def best(self) -> tuple[int, float]:
-        return max(self.curve, key=lambda point: point[1])
+        """(step, score); of equal ones the first."""
+        best = self.curve[0]
+        for point in self.curve:
+            best = point if self.cell.selection.prefers(point[1], best[1]) else best
+        return best
 
     @property
     def pace(self) -> float | None:
@@ -44,7 +48,8 @@ def read_result(cell: Cell) -> Result | None:
     path = cell.folder / "log.jsonl"
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        curve = [(line["step"], line[f"psnr_{DEFAULT}"]) for line in lines if f"psnr_{DEFAULT}" in line]
+        key = cell.selection.key
+        curve = [(line["step"], line[key]) for line in lines if key in line]
     except (OSError, ValueError, KeyError) as error:
         raise SrkitError(f"'{path}' cannot be read: {one_line(error)}") from None
     if not curve:
@@ -60,28 +65,44 @@ def write_report(out: Path, cells: Sequence[Cell]) -> list[Result]:
     while True:
         results = [result for cell in cells if (result := read_result(cell))]
         if results:
-            texts = {"table.md": to_markdown(results, cells), "table.csv": to_csv(results),
-                     "table.json": to_json(results, cells)}  # fmt: skip
+            texts = {
+                "table.md": to_markdown(results, cells),
+                "table.csv": to_csv(results),
+                "table.json": to_json(results, cells),
+            }
             for name, text in texts.items():
                 write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
             curves = [Curve(result.cell.words, result.curve) for result in results]
             where = " and ".join(dict.fromkeys(result.cell.validated_on for result in results))
-            for suffix, picture in draw_curves(curves, f"PSNR on {where} (dB, protocol {DEFAULT})").items():
+            for suffix, picture in draw_curves(curves, axis_title(results[0].cell.selection, where)).items():
                 write_atomically(out / f"curves{suffix}", lambda file, data=picture: file.write(data))  # type: ignore[misc]
         if sum(read_record(cell).finished for cell in cells) == len(results):
             return results
 
 
+def axis_title(selection: Selection, where: str) -> str:
+    """`PSNR on samples x2 (dB, protocol y)`."""
+    unit = "dB, " if selection.metric == "psnr" else ""
+    return f"{selection.metric.upper()} on {where} ({unit}protocol {selection.protocol.name})"
+
+
 def to_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """(headings, cells): varied values, parameters, PSNR with its protocol and set, steps per second."""
+    """(headings, cells): varied values, parameters, scores with their protocol and set, steps per second."""
     sets = list(dict.fromkeys(result.cell.validated_on for result in results))
-    where = f"({DEFAULT}, {sets[0]})" if len(sets) == 1 else f"({DEFAULT})"
-    headings = [*results[0].cell.words, "parameters", f"best PSNR {where}", "at step", f"final PSNR {where}", "steps/s"]
+    selection = results[0].cell.selection
+    metric, protocol = selection.metric, selection.protocol.name
+    what = f"{metric.upper()} ({protocol}, {sets[0]})" if len(sets) == 1 else f"{metric.upper()} ({protocol})"
+    headings = [*results[0].cell.words, "parameters", f"best {what}", "at step", f"final {what}", "steps/s"]
     rows = []
     for result in results:
         step, best = result.best
-        figures = [f"{result.record.parameters:,}", digits("psnr", best), f"{step:,}",
-                   digits("psnr", result.curve[-1][1]), f"{result.pace:.2f}" if result.pace else "-"]  # fmt: skip
+        figures = [
+            f"{result.record.parameters:,}",
+            digits(metric, best),
+            f"{step:,}",
+            digits(metric, result.curve[-1][1]),
+            f"{result.pace:.2f}" if result.pace else "-",
+        ]
         rows.append([*result.cell.words.values(), *figures])
     if len(sets) > 1:
         headings.append("validated on")
@@ -98,20 +119,27 @@ def to_markdown(results: Sequence[Result], cells: Sequence[Cell]) -> str:
 
 
 def rows_of(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """A flat row for each result, as CSV and JSON give it; a PSNR that is not finite is null."""
+    """A flat row for each result, as CSV and JSON give it; a score that is not finite is null."""
 
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
+    metric = results[0].cell.selection.metric
     return [
         {
-            "cell": result.cell.name, **result.cell.values, "parameters": result.record.parameters, "protocol": DEFAULT,
-            "validated_on": result.cell.validated_on, "best_psnr": finite(result.best[1]),
-            "best_step": result.best[0], "final_psnr": finite(result.curve[-1][1]), "steps": result.curve[-1][0],
+            "cell": result.cell.name,
+            **result.cell.values,
+            "parameters": result.record.parameters,
+            "protocol": result.cell.selection.protocol.name,
+            "validated_on": result.cell.validated_on,
+            f"best_{metric}": finite(result.best[1]),
+            "best_step": result.best[0],
+            f"final_{metric}": finite(result.curve[-1][1]),
+            "steps": result.curve[-1][0],
             "steps_per_second": result.pace,
         }
         for result in results
-    ]  # fmt: skip
+    ]
 
 
 def to_csv(results: Sequence[Result]) -> str:
@@ -124,7 +152,13 @@ def to_csv(results: Sequence[Result]) -> str:
 
 
 def to_json(results: Sequence[Result], cells: Sequence[Cell]) -> str:
-    about = {"protocol": DEFAULT, "rows": rows_of(results), "unfinished": [*unfinished(cells)]}
+    selection = cells[0].selection
+    about = {
+        "metric": selection.metric,
+        "protocol": selection.protocol.name,
+        "rows": rows_of(results) if results else [],
+        "unfinished": [*unfinished(cells)],
+    }
     return json.dumps(about, indent=2, default=str) + "\n"
 
 

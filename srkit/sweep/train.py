@@ -14,7 +14,8 @@ from srkit.files import locked, write_atomically
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Registry
 from srkit.sweep.grid import Cell
-from srkit.train.keeper import Display, Limits
+from srkit.train.assemble import Display
+from srkit.train.keeper import Limits
 from srkit.train.session import Outcome, reopen, run_training
 
 
@@ -58,9 +59,11 @@ def train_cell(cell: Cell, registry: Registry, device: torch.device, display: Di
         raise
     seconds, steps = clock.passed(outcome.steps)
     record = Record(
-        parameters, outcome.reason in ("finished", "no better"), before.timed_steps + steps,
-        before.timed_seconds + seconds,
-    )  # fmt: skip
+        parameters=parameters,
+        finished=outcome.reason in ("finished", "no better"),
+        timed_steps=before.timed_steps + steps,
+        timed_seconds=before.timed_seconds + seconds,
+    )
     write_record(cell, record)
     return outcome
 

@@ -18,8 +18,6 @@ from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
 from srkit.upscale.wrap import make_upscaler
 
-__all__ = ["Display", "Keeper", "Limits"]
-
 LOG_EVERY = 100  # steps between lines of the log
 SHOW_SECONDS = 0.5  # between looks at the loss for the progress bar, each of which waits for the device
 
