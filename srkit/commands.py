@@ -25,7 +25,9 @@ def resolved(entry: Entry) -> Any:
             app.command(entry.component.name)(found)
         if isinstance(app, typer.Typer):
             return typer.main.get_command(app)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"command '{entry.qualified}' cannot be imported: {one_line(error)}") from error
     raise PluginError(
         f"command '{entry.qualified}' is a {type(found).__name__}; its build must be a typer.Typer or a function"

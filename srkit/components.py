@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from srkit.typed import check_fields
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -37,6 +39,12 @@ class Lazy:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.resolve()(*args, **kwargs)
+
+
+def whole_numbers(name: str, field: str, values: Sequence[int]) -> None:
+    """Raises ValueError unless there are some, each from 1."""
+    if not values or min(values) < 1:
+        raise ValueError(f"'{name}': {field} are whole numbers from 1, not {list(values)}")
 
 
 def lazy(target: str) -> Lazy:
@@ -67,6 +75,7 @@ class Component:
             raise ValueError(f"a name is letters, digits and . _ + -, not {self.name!r}")
         if not callable(self.build):
             raise TypeError(f"'{self.name}': build must be callable, not {type(self.build).__name__}")
+        check_fields(self, f"'{self.name}'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +107,7 @@ class Weights:
     trained_on: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self, "weights")
         # Both may be set where they agree, as in a copy by dataclasses.replace().
         if (self.scale is None) == (not self.scales) and tuple(self.scales) != (self.scale,):
             raise ValueError("weights have either a scale or scales")
@@ -130,6 +140,9 @@ class Reading:
     assumed: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
 
+    def __post_init__(self) -> None:
+        check_fields(self, "a reading")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -152,6 +165,9 @@ class Layout:
     suffixes: Sequence[str] = (".pth",)
     key: str = ""
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "a layout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +203,10 @@ class Model(Component):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        whole_numbers(self.name, "scales", self.scales)
+        whole_numbers(self.name, "size_multiple", [self.size_multiple])
+        if isinstance(self.receptive_field, int) and self.receptive_field < 0:
+            raise ValueError(f"'{self.name}': receptive_field is a number of pixels, not {self.receptive_field}")
         for preset in self.presets:
             if not NAME.fullmatch(preset):
                 raise ValueError(f"a preset's name is letters, digits and . _ + -, not {preset!r}")
@@ -231,6 +251,7 @@ class Archive:
     sha256: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self, "an archive")
         if self.url and not re.fullmatch(r"https?://[^/]+/(.*/)?[^/?#]+", self.url):
             raise ValueError(f"an archive's url is http(s) and ends in a file's name, not {self.url!r}")
         if not self.folders or any(re.search(r"^/|\\|:|(^|/)\.\.?(/|$)", name) for name in (*self.folders, self.into)):

@@ -91,7 +91,10 @@ def missing_path(path: Path, what: str = "file or folder") -> UnknownName:
 
 def one_line(error: BaseException) -> str:
     """An exception as one line: its type, unless deliberate, and its message without line breaks."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an error of a plugin may fail to say what it is
+        text = ""
     if isinstance(error, SrkitError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

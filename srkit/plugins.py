@@ -11,10 +11,10 @@ from typing import Any
 import pluggy
 
 from srkit import hookspecs
-from srkit.components import KINDS, Command, Component, Model
+from srkit.components import KINDS, Command, Component, Lazy, Model
 from srkit.errors import PluginError, UnknownName, UsageError, did_you_mean, one_line
 from srkit.hookspecs import API, GROUP
-from srkit.options import check, options_of
+from srkit.options import Option, check, faults_of, options_of
 
 BUILTIN = "srkit"
 #: What `srkit` calls its own commands: a plugin's of the same name is run as `srkit PACKAGE:NAME`.
@@ -68,7 +68,11 @@ class Registry:
     notices: list[str] = field(default_factory=list)
 
     def add(self, kind: str, component: Component, package: str = "local", version: str = "") -> None:
-        """Register one component. Raises PluginError on a wrong type or a name the package already uses."""
+        """Register one component.
+
+        Raises PluginError on a wrong type, a name the package already uses, or an option that a run file cannot
+        hold. A lazy build is not imported for that: its options are looked at when they are first needed.
+        """
         if not isinstance(component, KINDS[kind][0]):
             raise PluginError(
                 f"{KINDS[kind][1]} must return {KINDS[kind][0].__name__} records, not {type(component).__name__}"
@@ -77,7 +81,10 @@ class Registry:
         for name in names(component):
             if any(name in names(other) for other in own):
                 raise PluginError(f"two {kind} components are called '{name}'")
-        self.entries.append(Entry(kind, component, package, version))
+        entry = Entry(kind, component, package, version)
+        if not isinstance(component.build, Lazy):
+            declared_options(entry)
+        self.entries.append(entry)
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind: built-ins first, then by package, each in the order its package gives."""
@@ -120,14 +127,23 @@ def names(component: Component) -> tuple[str, ...]:
     return (component.name, *component.presets) if isinstance(component, Model) else (component.name,)
 
 
-def declared_options(entry: Entry) -> dict[str, Any]:
-    """`options_of`, with a build that cannot be imported reported as the plugin's fault. A command's are typer's."""
+def declared_options(entry: Entry) -> dict[str, Option]:
+    """The options of a component, which a run file can hold; a command has none, typer reads them.
+
+    Imports a lazy build. PluginError where that fails, and for a name or a type that a run file cannot hold.
+    """
     if isinstance(entry.component, Command):
         return {}
+    what = f"{entry.kind} '{entry.qualified}'"
     try:
-        return options_of(entry.component.build)
-    except Exception as error:
-        raise PluginError(f"{entry.kind} '{entry.qualified}' cannot be imported: {one_line(error)}") from error
+        options = options_of(entry.component.build)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may raise what it likes, SystemExit too
+        raise PluginError(f"{what} cannot be imported: {one_line(error)}") from error
+    if faults := faults_of(entry.kind, options.values()):
+        raise PluginError(f"{what}: {'; '.join(faults)}")
+    return options
 
 
 def load_plugins(*, builtin: bool = True) -> Registry:
@@ -156,7 +172,7 @@ def load_plugins(*, builtin: bool = True) -> Registry:
 
 
 def package_of(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "unknown"
+    return (point.dist and point.dist.name) or "unknown"
 
 
 def load_one(registry: Registry, point: EntryPoint) -> None:
@@ -168,7 +184,9 @@ def load_one(registry: Registry, point: EntryPoint) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # a chatty plugin must not spoil --json
             for kind, component in records(point.load()):
                 staged.add(kind, component, package, point.dist.version if point.dist else "")
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, GeneratorExit, pytest's Skipped: whatever it raises, srkit goes on
         registry.notices.append(f"plugin {package}:{point.name} is left out: {one_line(error)}")
         return
     for entry in staged.entries[before:]:
@@ -187,8 +205,12 @@ def records(plugin: object) -> Iterable[tuple[str, Any]]:
     if not manager.get_hookcallers(plugin):
         raise PluginError("it has no hooks; mark its functions with @srkit.hookimpl")
     for kind, (record, hook) in KINDS.items():
-        for answer in getattr(manager.hook, hook)():
-            if isinstance(answer, Component) or not isinstance(answer, Iterable):
+        caller = getattr(manager.hook, hook)
+        answers = caller()
+        if len(answers) < len(caller.get_hookimpls()):  # pluggy leaves None out
+            raise PluginError(f"{hook} must return a list of {record.__name__}, not None")
+        for answer in answers:
+            if isinstance(answer, Component | str | bytes | Mapping) or not isinstance(answer, Iterable):
                 raise PluginError(f"{hook} must return a list of {record.__name__}, not {type(answer).__name__}")
             for component in answer:
                 yield kind, component

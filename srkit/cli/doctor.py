@@ -11,8 +11,10 @@ from typing import Any
 import typer
 
 from srkit.cli.choose import AsJson
+from srkit.commands import resolved
+from srkit.errors import SrkitError, one_line
 from srkit.hookspecs import API
-from srkit.plugins import Registry, load_plugins
+from srkit.plugins import BUILTIN, Registry, declared_options, load_plugins
 
 LIBRARIES = ("torch", "torchvision", "timm", "kornia", "numpy", "pillow", "pluggy", "pydantic", "safetensors", "typer")
 
@@ -20,7 +22,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "kornia", "numpy", "pillow", "plugg
 def doctor(as_json: AsJson = False) -> None:
     """Print versions, devices, plugins, caches and what is broken, as one block for a bug report."""
     registry = load_plugins()
-    broken = list(registry.notices)
+    broken = [*registry.notices, *unusable(registry)]
     about = {
         "srkit": f"{version('srkit')}, plugin API {API}, {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()} at {sys.executable}",
@@ -39,6 +41,17 @@ def doctor(as_json: AsJson = False) -> None:
             print(f"{key:<10}{told(value)}")
     if broken:
         raise typer.Exit(1)
+
+
+def unusable(registry: Registry) -> list[str]:
+    """A line for each component of a plugin that cannot be imported when it is used."""
+    found = []
+    for entry in [entry for entry in registry.entries if entry.package != BUILTIN]:
+        try:
+            declared_options(entry) if entry.kind != "command" else resolved(entry)
+        except SrkitError as error:
+            found.append(one_line(error))
+    return found
 
 
 def told(value: Any) -> str:

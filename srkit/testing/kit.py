@@ -10,11 +10,12 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from srkit.errors import one_line
+from srkit.errors import PluginError, one_line
 from srkit.hookspecs import GROUP
-from srkit.options import REQUIRED
+from srkit.options import REQUIRED, checked_default
 from srkit.plugins import BUILTIN, Entry, Registry, declared_options
 
+OPTIONS_ADVICE = "rename the option, or give it a type that docs/options.md lists"
 OF_THEIR_OWN = ("model", "dataset", "command", "backend")  # kinds whose checks have a module of their own
 HEAVY = ("torch", "torchvision", "timm", "kornia", "cv2", "scipy", "pandas")
 
@@ -43,10 +44,14 @@ class Note(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Check:
-    """A named check: `run` returns nothing, or raises Fault or Note."""
+    """A named check: `run` returns nothing, or raises Fault or Note.
+
+    essential: the checks after it need what it finds, so they are not made where it is not ok: one fault, told once.
+    """
 
     name: str
     run: Callable[[], None]
+    essential: bool = False
 
     def finding(self) -> Finding:
         try:
@@ -55,7 +60,9 @@ class Check:
             return Finding(self.name, "fault", " ".join(str(fault).split()), fault.advice)
         except Note as note:
             return Finding(self.name, "note", str(note))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # it runs the plugin's code, which may raise what it likes
             if os.environ.get("SRKIT_DEBUG") == "1":
                 raise
             return Finding(self.name, "fault", one_line(error), "it must not raise; SRKIT_DEBUG=1 shows where it does")
@@ -68,14 +75,21 @@ def check(registry: Registry, kind: str, name: str, root: Path | None = None) ->
 
 
 def check_entry(registry: Registry, entry: Entry, root: Path | None = None) -> list[Finding]:
-    return [each.finding() for each in checks_of(registry, entry, root)]
+    """What each check finds, up to an essential one that is not ok."""
+    found = []
+    for each in checks_of(registry, entry, root):
+        found.append(each.finding())
+        if each.essential and found[-1].outcome != "ok":
+            break
+    return found
 
 
 def checks_of(registry: Registry, entry: Entry, root: Path | None = None) -> Iterator[Check]:
     """The checks that hold for every kind, then those of this kind."""
     yield Check("the module imports nothing heavy", lambda: light_import(entry))
-    yield Check("every option is typed and documented", lambda: documented(entry))
     yield Check("it says what it is and under which licence", lambda: labelled(entry))
+    yield Check("it can be imported, and a run file holds its options", lambda: usable(entry), essential=True)
+    yield Check("every option is typed and documented", lambda: documented(entry))
     if entry.kind in OF_THEIR_OWN:
         checks = importlib.import_module(f"srkit.testing.{entry.kind}s").checks
         yield from checks(registry, entry, root) if entry.kind == "dataset" else checks(registry, entry)
@@ -96,11 +110,25 @@ def check_package(registry: Registry, package: str, root: Path | None = None) ->
     return found
 
 
+def usable(entry: Entry) -> None:
+    try:
+        options = declared_options(entry)
+    except PluginError as error:
+        raise Fault(str(error), advice_for(str(error))) from None
+    for option in options.values():
+        if option.default is not REQUIRED:
+            try:
+                checked_default(f"{entry.kind} '{entry.component.name}'", option)
+            except PluginError as error:
+                raise Fault(str(error), "choose a default that fits the option's own type and bounds") from None
+
+
 def advice_for(notice: str) -> str:
     """What to do about a plugin that was left out or clashes."""
     for words, advice in {
         "unknown hook": "the hooks are listed in srkit/hookspecs.py; rename the function to one of them",
         "srkit API": "follow the contract this srkit has, or install the srkit the plugin is made for",
+        "a run file": OPTIONS_ADVICE,
         "are called": "choose a name that no other package has; users can only say 'package:name' as it is",
         "must return": "return a list of the records the hook's signature names",
         "No module named": "add the package to the plugin's dependencies, or import it inside the body that needs it",
