@@ -45,7 +45,7 @@ from srkit.plugins import Registry, load_plugins
 if TYPE_CHECKING:
     from srkit.api import BestScore, FitResult, PictureScore, ScoreResult, Upscaler, fit, load, score
     from srkit.files import data_folder
-    from srkit.images import image_size, list_images, read_rgb
+    from srkit.images import image_size, list_files, list_images, read_rgb
     from srkit.run import Part, Run
 
 __version__ = "0.2.0"
@@ -92,6 +92,7 @@ __all__ = [
     "imresize",
     "imresize_torch",
     "lazy",
+    "list_files",
     "list_images",
     "load",
     "load_plugins",
@@ -111,6 +112,7 @@ _WHERE = {
     "data_folder": "files",
     "fit": "api",
     "image_size": "images",
+    "list_files": "images",
     "list_images": "images",
     "load": "api",
     "read_rgb": "images",

@@ -396,7 +396,11 @@ class Pair:
 
 
 class PairSequence(Protocol):
-    """What a dataset's build gives. It may also have `fingerprint() -> str` and `stores(rank, size)`: see `Dataset`."""
+    """What a dataset's build gives. It may also have `fingerprint() -> str` and `stores(rank, size)`: see `Dataset`.
+
+    And `describe() -> str`: in one line what is HR, what is LR, how they were matched and what was left out; `train`,
+    `bench` and `data check` print it.
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Pair: ...

@@ -2,30 +2,45 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-from srkit import DataError, Pair, UnknownName, UsageError, data_folder, list_images, missing_path, read_rgb
+from annotated_types import Len
+
+from srkit import DataError, Pair, UnknownName, UsageError, data_folder, list_files, missing_path, read_rgb
+from srkit_builtin import pairing
 
 HELD_OUT = ("chelsea", "coffee")
+PLACES = ("bench", "benchmark", "testsets", "SR_testing_datasets", "SRBenchmark")
+ALIASES = {"b100": ("b100", "bsd100", "bsds100")}
+ALL = "none"  # the lr_dir that wants no LR
 
 
 class Pictures:
-    """HR files below root and the LR file of each, or None; read when asked for."""
+    """HR files below root and the LR file of each, or None; read when asked for.
 
-    def __init__(self, root: Path, scale: int, names: list[str], hr_files: list[Path], lr_files: list[Path | None]):
+    notes: what else is to be said of them, by `describe`. limits: black and white of gray pictures of more than 8 bits.
+    """
+
+    def __init__(
+        self, root: Path, scale: int, names: list[str], hr_files: list[Path], lr_files: list[Path | None], *,
+        notes: Sequence[str] = (), limits: Sequence[float] | None = None,
+    ):  # fmt: skip
         self.root, self.scale, self.names, self.hr_files, self.lr_files = root, scale, names, hr_files, lr_files
+        self.notes, self.limits = list(notes), limits
 
     def __len__(self) -> int:
         return len(self.hr_files)
 
     def __getitem__(self, index: int) -> Pair:
-        hr, lr_file = read_rgb(self.hr_files[index]), self.lr_files[index]
+        hr, lr_file = read_rgb(self.hr_files[index], range=self.limits), self.lr_files[index]
         if lr_file is None:
             return Pair(self.names[index], None, hr)
-        lr = read_rgb(lr_file)
+        lr = read_rgb(lr_file, range=self.limits)
         height, width = hr.shape[:2]
         if lr.shape[:2] == (-(-height // self.scale), -(-width // self.scale)):
             # MATLAB rounds sizes up: of an HR that was not cropped first, the last row and column are only partly there
@@ -37,17 +52,36 @@ class Pictures:
         digest = hashlib.sha256(str(self.root.resolve()).encode())
         for file in [*self.hr_files, *filter(None, self.lr_files)]:
             stat = file.stat()
-            digest.update(f"\n{file.relative_to(self.root)} {stat.st_size} {stat.st_mtime_ns}".encode())
+            digest.update(f"\n{os.path.relpath(file, self.root)} {stat.st_size} {stat.st_mtime_ns}".encode())
         return digest.hexdigest()
+
+    def describe(self) -> str:
+        """What is HR, what is LR, and how they were matched, in one line."""
+        lr_files = [file for file in self.lr_files if file]
+        count = f"{len(self):,} {'picture' if len(self) == 1 else 'pictures'}"
+        hr = f"HR in '{self.common(self.hr_files)}'"
+        if lr_files:
+            example = f"{self.hr_files[0].name} with {lr_files[0].name}"
+            what = f"{count}: {hr}, LR x{self.scale} in '{self.common(lr_files)}', {example}"
+        else:
+            what = f"{count}: {hr}, LR x{self.scale} made from them"
+        return "; ".join([what, *self.notes])
+
+    def common(self, files: Sequence[Path]) -> str:
+        """The folder that all are in, from root."""
+        return os.path.relpath(os.path.commonpath([file.parent for file in files]), self.root)
 
 
 class Folder(Pictures):
-    """The pictures of a folder, nested ones included, each read when asked for.
+    """The pictures of a folder, nested and linked ones included, each read when asked for.
 
-    Layouts: `root/*.png`; `root/HR` with or without LR beside it as `LR_bicubic/X2`, `LR/X2`, `X2`,
-    `LR_X2` or `LR`; and any of these under `root/train`, `root/valid`, `root/test`. An LR file has the
-    stem of its HR file, or that and `x2`. Raises UsageError or UnknownName for a wrong root, DataError
-    for one without pictures or with an HR picture that has no LR.
+    What is HR and what LR is read off the names of folders (HR, GT, high_res, ...; LR, lq, low_res, LR_bicubic/X2,
+    ...) and files (`ax2`, `a_LR`, `a_bicLRx4`, ...), in any case, as published sets and other toolkits have them. Where
+    names do not say it, files of one name at a size and at that size divided by the scale are pairs. Folders may be
+    called as the split (train, valid, val, test).
+
+    Raises UsageError or UnknownName for a wrong root or option, DataError for a folder without pictures, an HR picture
+    that has no LR while others have, or files that could be matched in several ways.
     """
 
     def __init__(
@@ -56,48 +90,116 @@ class Folder(Pictures):
         split: str,
         scale: int,
         *,
-        hr: Annotated[str, "HR folder below root; found by its usual names when empty"] = "",
-        lr: Annotated[str, "LR folder below root; found by its usual names when empty, 'none' to ignore it"] = "",
+        hr_dir: Annotated[str, "folder of HR below root; found when empty, '.' for all of root"] = "",
+        lr_dir: Annotated[
+            str, "folder of LR below root, as LR/X{scale}; found when empty, 'none' to have it made"
+        ] = "",
+        lr_template: Annotated[str, "how an LR file is named after its HR: {stem}_bicLRx{scale}"] = "",
+        range: Annotated[  # noqa: A002 - the option's name
+            list[float] | None, Len(2, 2), "black and white of gray 16-bit, 32-bit or float pixels: [0, 4095]"
+        ] = None,
+        hr: Annotated[str, "hr_dir's former name"] = "",
+        lr: Annotated[str, "lr_dir's former name"] = "",
     ):
         if root is None:
             raise UsageError("dataset 'folder' needs a root: --data DIR, or root in the run file's [data]")
         root = Path(root).expanduser()
         if not root.is_dir():
             raise missing_path(root, "folder")
-        base = root / split if (root / split).is_dir() else root
-        hr_folder = existing(base, hr) if hr else first(base, ["HR"]) or base
-        lr_folder = None
-        if lr != "none":
-            usual = [f"LR_bicubic/X{scale}", f"LR/X{scale}", f"X{scale}", f"LR_X{scale}", "LR"]
-            lr_folder = existing(base, lr) if lr else first(base, usual)
-        hr_files = [f for f in list_images(hr_folder) if hr_folder != base or not in_lr(f.relative_to(base))]
-        if not hr_files:
-            raise DataError(f"no pictures in '{hr_folder}' (PNG, JPEG, BMP, WebP or TIFF)")
-        lr_files: list[Path | None] = [None] * len(hr_files)
-        if lr_folder:
-            lr_files = lr_partners(hr_files, hr_folder, lr_folder, scale)
-        names = [str(f.relative_to(hr_folder).with_suffix("")) for f in hr_files]
-        super().__init__(root, scale, names, hr_files, lr_files)
+        if range is not None and range[0] >= range[1]:
+            raise UsageError(f"range = {range}: black must be less than white")
+        lr_dir = (lr_dir or lr).replace("{scale}", str(scale))
+        base = first(root, [name for name, means in pairing.SPLITS.items() if means == split]) or root
+        hr_folder = existing(base, root, hr_dir or hr) if hr_dir or hr else None
+        lr_folder = existing(base, root, lr_dir) if lr_dir not in ("", ALL) else None
+        template = pairing.template_of(lr_template) if lr_template else None
+        pictures, others = list_files(root)
+        items = pairing.of_split([pairing.item_of(path, root, template) for path in pictures], split)
+        if hr_folder or lr_folder:
+            items = in_folders(items, hr_folder, lr_folder, template)
+        pairing.size_of.cache_clear()  # files may have changed since
+        found = pairing.match(items, scale, make=lr_dir == ALL)
+        if not found.hr:
+            what = f"HR pictures in '{root}', {len(found.lone)} LR alone" if found.lone else f"pictures in '{root}'"
+            raise DataError(f"no {what}" + (f"; {without(others, root)}" if others else ""))
+        order = sorted(zip(found.hr, found.lr, strict=True), key=lambda pair: pair[0].path)
+        hr_files = [item.path for item, _ in order]
+        lr_files = [item.path if item and lr_dir != ALL else None for _, item in order]
+        super().__init__(
+            root, scale, names_of(hr_files, hr_folder or root, root), hr_files, lr_files,
+            notes=notes_of(found, others, root, scale), limits=range,
+        )  # fmt: skip
+
+
+def in_folders(
+    items: Sequence[pairing.Item], hr_folder: Path | None, lr_folder: Path | None, template: re.Pattern[str] | None
+) -> list[pairing.Item]:
+    """The items with the roles that the folders named give them; what is called so elsewhere is set aside."""
+    named = {role: folder for role, folder in (("hr", hr_folder), ("lr", lr_folder)) if folder}
+    said = {item.path: replace(item, role="aside") if item.role in named else item for item in items}
+    if len(named) == 2:
+        said = {}
+    for role, folder in sorted(named.items(), key=lambda each: len(each[1].parts)):  # the inner one has the last word
+        for path in list_files(folder)[0]:
+            item = pairing.item_of(path, folder, template)
+            if role == "hr" and template and not lr_folder and template.fullmatch(path.stem):
+                said[path] = item  # both in one folder, told apart by the template
+            else:
+                said[path] = replace(item, role=role, folder_role=role, folder_scale=None, stem_scale=None)
+    return list(said.values())
+
+
+def notes_of(found: pairing.Matched, others: Sequence[Path], root: Path, scale: int) -> list[str]:
+    """What is used for nothing, counted and named; and what was decided by sizes."""
+    notes = []
+    if found.by_size and any(found.lr):
+        notes.append("told apart by size")
+    if scales := sorted(found.scales - {scale}):
+        notes.append(f"LR {', '.join(f'x{s}' for s in scales)} is for other scales")
+    for items, what in ((found.lone, "LR without HR"), (found.strays, "neither HR nor LR by name")):
+        if items:
+            notes.append(f"{len(items)} {what} left out: {pairing.few([item.path for item in items], root)}")
+    if others:
+        notes.append(without(others, root))
+    return notes
+
+
+def without(others: Sequence[Path], root: Path) -> str:
+    """What is no picture, counted and named."""
+    are = "file is no picture" if len(others) == 1 else "files are no pictures"
+    return f"{len(others)} {are} and left out: {pairing.few(others, root)}"
+
+
+def names_of(hr_files: Sequence[Path], folder: Path, root: Path) -> list[str]:
+    """Each picture's name: its path below `folder` without suffix and without folders that only say HR or a split."""
+    names = []
+    for file in hr_files:
+        relative = Path(os.path.relpath(file, folder if file.is_relative_to(folder) else root))
+        kept = [part for part in relative.parts[:-1] if pairing.named(part, False).words]
+        names.append("/".join([*kept, relative.stem]))
+    if len(set(names)) == len(names):
+        return names
+    whole = [os.path.relpath(file.with_suffix(""), root) for file in hr_files]
+    return whole if len(set(whole)) == len(whole) else [os.path.relpath(file, root) for file in hr_files]
 
 
 def samples(root: Path | None, split: str, scale: int) -> Folder:
     """The ten shipped photographs: `train` is eight of them, any other split the two held out."""
     folder = Folder(Path(str(files("srkit_builtin") / "samples")), split, scale)
     chosen = [i for i, name in enumerate(folder.names) if (name in HELD_OUT) != (split == "train")]
-    folder.hr_files = [folder.hr_files[i] for i in chosen]
-    folder.names = [folder.names[i] for i in chosen]
+    folder.hr_files, folder.lr_files = [folder.hr_files[i] for i in chosen], [None] * len(chosen)
+    folder.names, folder.notes = [folder.names[i] for i in chosen], []
     return folder
 
 
 def benchmark(name: str, root: Path | None, split: str, scale: int) -> Folder:
-    """A published test set, `name` below root or the data folder, or in `bench/` or `benchmark/` there."""
+    """A published test set, `name` below root or the data folder, or in `bench/`, `benchmark/` or the like there."""
     place = Path(root or data_folder()).expanduser()
     if not place.is_dir() and (root or os.environ.get("SRKIT_DATA")):
         raise missing_path(place, "folder")
-    for parent in (place, place / "bench", place / "benchmark"):
-        for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
-            if folder.name.lower() == name.lower() and folder.is_dir():
-                return Folder(folder, split, scale)
+    for parent in (place, *(place / inner for inner in PLACES)):
+        if parent.is_dir() and (folder := first(parent, ALIASES.get(name.lower(), (name,)))):
+            return Folder(folder, split, scale)
     raise UnknownName(
         f"{name} is not found below '{place}': srkit data fetch {name.lower()}, or name the folder that holds {name}/HR"
         " with --root or SRKIT_DATA"
@@ -105,28 +207,24 @@ def benchmark(name: str, root: Path | None, split: str, scale: int) -> Folder:
 
 
 def first(base: Path, names: Iterable[str]) -> Path | None:
-    return next((base / name for name in names if (base / name).is_dir()), None)
+    """The first of these folders that is there, in any case; a name may have several parts."""
+    for name in names:
+        found = base
+        for part in Path(name).parts:
+            inner = [found / part] if (found / part).is_dir() else []
+            if not inner and found.is_dir():
+                inner = [p for p in sorted(found.iterdir()) if p.name.lower() == part.lower() and p.is_dir()]
+            if not inner:
+                break
+            found = inner[0]
+        else:
+            return found
+    return None
 
 
-def existing(base: Path, name: str) -> Path:
-    if not (base / name).is_dir():
-        raise missing_path(base / name, "folder")
-    return base / name
-
-
-def in_lr(relative: Path) -> bool:
-    """Is this file in one of the usual LR folders, and so no HR picture?"""
-    return relative.parts[0].split("_")[0] in ("LR", "X2", "X3", "X4", "X8") and len(relative.parts) > 1
-
-
-def lr_partners(hr_files: list[Path], hr_folder: Path, lr_folder: Path, scale: int) -> list[Path | None]:
-    """For each HR file its LR file: the same relative path and stem, or the stem and `x2`."""
-    by_stem = {f.relative_to(lr_folder).with_suffix(""): f for f in list_images(lr_folder)}
-    partners: list[Path | None] = []
-    for file in hr_files:
-        stem = file.relative_to(hr_folder).with_suffix("")
-        partner = by_stem.get(stem.with_name(f"{stem.name}x{scale}")) or by_stem.get(stem)
-        if partner is None:
-            raise DataError(f"'{file}' has no LR partner '{stem.name}x{scale}' or '{stem.name}' in '{lr_folder}'")
-        partners.append(partner)
-    return partners
+def existing(base: Path, root: Path, name: str) -> Path:
+    """A folder the user named, below the split's folder or below root."""
+    for place in (base, root):
+        if (place / name).is_dir():
+            return place / name
+    raise missing_path(base / name, "folder")

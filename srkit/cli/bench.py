@@ -70,7 +70,7 @@ def bench(
             registry.find("model", word)
     chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
 
-    from srkit.data.pairs import open_dataset
+    from srkit.data.pairs import described, open_dataset
     from srkit.evaluate.report import Row, to_csv, to_json, to_table
     from srkit.evaluate.score import score_set
 
@@ -83,6 +83,8 @@ def bench(
         for scale, loaded in ready.items()
         for name, dataset, folder in chosen_sets
     ]
+    for scale, _, name, pairs in jobs:
+        display.say(f"{name} x{scale}: {described(pairs)}")
     rows: list[Row] = []
     with display.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
         for scale, loaded, name, pairs in jobs:

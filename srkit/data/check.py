@@ -89,11 +89,11 @@ def open_for_check(
     try:
         return open_dataset(dataset, root, split, scale), []
     except DataError as error:
-        if dataset.options.get("lr", "none") == "none":
+        if dataset.options.get("lr_dir", "none") == "none":
             raise
-        alone = replace(dataset, options={**dataset.options, "lr": "none"})
+        alone = replace(dataset, options={**dataset.options, "lr_dir": "none"})
         pairs = open_dataset(alone, root, split, scale)
-        text = f"{one_line(error)}; add it, or remove the HR picture (no LR was compared in this check)"
+        text = f"{one_line(error)} (no LR was compared in this check)"
         return pairs, [Finding("error", "partner", "", text)]
 
 
@@ -185,13 +185,13 @@ def look(pairs: PairSequence, scale: int, patch: int, index: int) -> Look:
     findings: list[Finding] = []
     seen = Look(name, findings, size(hr), (digest(hr), b"" if lr is None else digest(lr)))
     if min(hr.shape[:2]) < scale:
-        findings.append(Finding("error", "small", name, f"HR is {size(hr)}, too small for x{scale}; remove it"))
+        findings.append(Finding("warning", "small", name, f"HR is {size(hr)}, too small for x{scale}: it is left out"))
         return seen
     if lr is not None:
         try:
             lr, hr = aligned(pair, scale)
         except DataError as error:
-            findings.append(Finding("error", "size", name, f"{without_name(error, name)}; {size_advice(pair, scale)}"))
+            findings.append(Finding("error", "size", name, without_name(error, name)))
             lr = None
     if min(hr.shape[:2]) // scale < patch:
         side = patch * scale
@@ -216,14 +216,6 @@ def look(pairs: PairSequence, scale: int, patch: int, index: int) -> Look:
 def digest(pixels: np.ndarray) -> bytes:
     shape = str(getattr(pixels, "shape", "")).encode()
     return hashlib.blake2b(np.ascontiguousarray(pixels).data, key=shape, digest_size=16).digest()
-
-
-def size_advice(pair: Pair, scale: int) -> str:
-    if isinstance(pair.lr, np.ndarray) and pair.lr.ndim == 3 and min(pair.lr.shape):
-        times = {round(n / m) for n, m in zip(pair.hr.shape[:2], pair.lr.shape[:2], strict=True)}
-        if len(times) == 1 and times != {scale}:
-            return f"as x{times.pop()} they may fit: --scale says which is meant"
-    return "crop HR to a multiple of the scale, and make LR from that"
 
 
 def correspondence(lr: np.ndarray, hr: np.ndarray, scale: int) -> tuple[tuple[int, int] | None, bool]:

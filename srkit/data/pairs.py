@@ -1,5 +1,6 @@
 """Complete a pair: HR cropped to a multiple of the scale, LR given or made, sizes checked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,12 @@ from srkit.components import Pair, PairSequence
 from srkit.errors import DataError
 from srkit.imresize import imresize
 from srkit.plugins import Choice
+
+NAMED = 3  # pictures, where a line speaks of many
+
+
+class TooSmall(DataError):  # noqa: N818 - a state of things
+    """A picture from which nothing can be learned or measured: it is left out, and named."""
 
 
 def aligned(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,16 +27,34 @@ def aligned(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     check_pixels(pair.name, "HR", pair.hr)
     height, width = pair.hr.shape[0] // scale, pair.hr.shape[1] // scale
     if not height or not width:
-        raise DataError(f"'{pair.name}' is {size(pair.hr)}: too small for x{scale}")
+        raise TooSmall(f"'{pair.name}' is {size(pair.hr)}: too small for x{scale}")
     hr = pair.hr[: height * scale, : width * scale]
     if pair.lr is None:
         return imresize(hr, 1 / scale), hr
     check_pixels(pair.name, "LR", pair.lr)
     if pair.lr.shape[:2] != (height, width):
         raise DataError(
-            f"'{pair.name}': LR is {size(pair.lr)}, but HR {size(pair.hr)} divided by {scale} is {width}x{height}"
+            f"'{pair.name}': LR is {size(pair.lr)}, but HR {size(pair.hr)} divided by {scale} is {width}x{height}; "
+            f"{size_advice(pair.lr, pair.hr, scale)}"
         )
     return pair.lr, hr
+
+
+def size_advice(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:
+    """The next move where an LR has another size than HR's divided by the scale."""
+    times = {round(n / m) for n, m in zip(hr.shape[:2], lr.shape[:2], strict=True) if m}
+    if len(times) == 1 and times != {scale} and 1 not in times:
+        return f"as x{times.pop()} they may fit: --scale says which is meant"
+    fitting = f"{hr.shape[1] // scale * scale}x{hr.shape[0] // scale * scale}"
+    return (
+        f"crop HR to a multiple of the scale, {fitting}, and make LR from that, or have all LR made: "
+        "--set data.lr_dir=none"
+    )
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of these names, in words."""
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def check_pixels(name: str, which: str, pixels: Any) -> None:
@@ -40,6 +65,12 @@ def check_pixels(name: str, which: str, pixels: Any) -> None:
 
 def size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]}"
+
+
+def described(pairs: PairSequence) -> str:
+    """What is HR and what is LR in a dataset, in its own words, in one line; how many pictures where it has none."""
+    describe = getattr(pairs, "describe", None)
+    return str(describe()) if callable(describe) else f"{len(pairs):,} pictures"
 
 
 def open_dataset(choice: Choice, root: str | Path | None, split: str, scale: int) -> PairSequence:

@@ -40,7 +40,8 @@ class Sampler:
         lr, hr = (np.concatenate([getattr(store, which) for store in stores]) for which in ("lr", "hr"))
         names = [name for store in stores for name in store.names]
         usable = lr[:, 1:].min(axis=1) >= patch
-        self.left_out = [name for name, ok in zip(names, usable, strict=True) if not ok]
+        too_small = [name for store in stores for name in store.left_out]
+        self.left_out = [*too_small, *(name for name, ok in zip(names, usable, strict=True) if not ok)]
         if not usable.any():
             side = patch * scale
             raise DataError(f"every picture is smaller than a patch of {side}x{side} pixels; lower 'patch' ({patch})")

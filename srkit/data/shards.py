@@ -100,6 +100,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
     pixels = pairs.fingerprint() if hasattr(pairs, "fingerprint") else os.urandom(8).hex()
     key = digest_of([about, scale, count, pixels])
     shards, done = [], 0
+    counts: dict[int, int] = {}  # of those written now, without the pictures that are too small
     try:
         files.makedirs(folder, exist_ok=True)
         for number in range(count):
@@ -109,10 +110,12 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
                 with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
                     pack = Path(place) / name
                     write_pack(part, scale, pack, partial(further, progress, done, len(pairs)))
+                    counts[number] = len(read_pack(pack))
                     put(files, pack, f"{folder}/{name}")
                     forget(pack)
             done += len(part)
-            shards.append({"file": name, "pictures": len(part), "bytes": files.size(f"{folder}/{name}")})
+            pictures = counts.get(number) or len(part)
+            shards.append({"file": name, "pictures": pictures, "bytes": files.size(f"{folder}/{name}")})
         index = {"format": FORMAT, "scale": scale, "about": about, "shards": shards}
         with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
             (Path(place) / INDEX).write_text(json.dumps(index, indent=1))

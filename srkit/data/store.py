@@ -10,7 +10,7 @@ journal, and the next one continues from there.
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from srkit.components import PairSequence
-from srkit.data.pairs import aligned, open_dataset
+from srkit.data.pairs import TooSmall, aligned, few, open_dataset
 from srkit.errors import DataError, SrkitError, one_line
 from srkit.files import cache_folder, locked
 from srkit.plugins import Choice
@@ -35,6 +35,7 @@ class Store:
     """pixels: N,3 uint8, mapped from the pack. lr, hr: for each picture offset, height, width (n,3 int64).
 
     given: the dataset brought its own LR. has_lr: False where only HR was packed; `lr` then has sizes alone.
+    left_out: the names of pictures too small for the scale.
     """
 
     path: Path
@@ -44,9 +45,17 @@ class Store:
     hr: np.ndarray
     given: bool = False
     has_lr: bool = True
+    left_out: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def without(self, indices: Collection[int]) -> "Store":
+        """The same pack without some pictures, which are then left out."""
+        kept = [i for i in range(len(self)) if i not in indices]
+        gone = [self.names[i] for i in sorted(indices)]
+        names = [self.names[i] for i in kept]
+        return replace(self, names=names, lr=self.lr[kept], hr=self.hr[kept], left_out=[*self.left_out, *gone])
 
     def image(self, which: str, index: int) -> np.ndarray:
         """One whole picture, `which` "lr" or "hr": H,W,3 uint8."""
@@ -127,13 +136,15 @@ def read_pack(path: Path) -> Store:
     # Copy-on-write, because torch requires writable memory; nothing is written.
     pixels = np.memmap(path, np.uint8, "c", shape=(end // 3, 3))
     lr, hr = (np.array(index[which], dtype=np.int64).reshape(-1, 3) for which in ("lr", "hr"))
-    return Store(path, index["names"], pixels, lr, hr, given=index["given"], has_lr=index["has_lr"])
+    given, has_lr, left_out = index["given"], index["has_lr"], index.get("left_out", [])
+    return Store(path, index["names"], pixels, lr, hr, given=given, has_lr=has_lr, left_out=left_out)
 
 
 def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bool = True) -> str:
     """Decode `pairs` on all cores, in order, into a pack at `path`; a digest of its pixels.
 
-    What an interrupted writing left there, with its journal, is kept and continued.
+    Pictures too small for the scale are left out, and named in the index; DataError where none is left. What an
+    interrupted writing left there, with its journal, is kept and continued.
     """
     workers = os.cpu_count() or 1
     content = hashlib.sha256()
@@ -166,12 +177,17 @@ def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bo
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+        left_out = [e["name"] for e in entries if not e["hr"][1]]
+        entries = [e for e in entries if e["hr"][1]]
+        if not entries:
+            raise DataError(f"every picture is too small for x{scale}: {few(left_out)}")
         index = {
             "names": [e["name"] for e in entries],
             "lr": [e["lr"] for e in entries],
             "hr": [e["hr"] for e in entries],
             "given": any(e["given"] for e in entries),
             "has_lr": lr,
+            "left_out": left_out,
         }
         text = json.dumps(index).encode()
         file.write(text + len(text).to_bytes(8, "little") + MAGIC)
@@ -197,7 +213,10 @@ def whole_entries(file: BinaryIO, journal: Any) -> tuple[list[dict[str, Any]], i
 
 
 def load(pairs: Any, index: int, scale: int, lr: bool) -> tuple[str, bool, np.ndarray, np.ndarray]:
-    """Name, whether its LR was given, LR (an empty picture of the right size if not wanted), HR."""
+    """Name, whether its LR was given, LR (an empty picture of the right size if not wanted), HR.
+
+    LR and HR without any pixel where they are too small.
+    """
     try:
         pair = pairs[index]
         given = pair.lr is not None
@@ -206,6 +225,9 @@ def load(pairs: Any, index: int, scale: int, lr: bool) -> tuple[str, bool, np.nd
         height, width = (side // scale for side in pair.hr.shape[:2])
         blank = np.empty((height, width, 3), np.uint8)
         return (pair.name, given, *aligned(replace(pair, lr=blank), scale))
+    except TooSmall:
+        nothing = np.empty((0, 0, 3), np.uint8)
+        return pair.name, False, nothing, nothing
     except SrkitError:
         raise
     except Exception as error:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from srkit.components import PairSequence
-from srkit.data.pairs import aligned
+from srkit.data.pairs import TooSmall, aligned, size
 from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.report import Row
+from srkit.images import LOG
 from srkit.nets import Loaded
 from srkit.plugins import Choice
 from srkit.upscale.wrap import Upscale, make_upscaler, mark, to_pixels, to_tensor
@@ -46,7 +47,7 @@ def score_image(
     Raises DataError where the picture is too small for the protocol's border or SR and HR differ in size.
     """
     if min(hr.shape[:2]) <= 2 * protocol.border(scale):
-        raise DataError(
+        raise TooSmall(
             f"'{name}' ({hr.shape[1]}x{hr.shape[0]}) is too small for protocol '{protocol.name}' at x{scale}"
         )
     begin = time.perf_counter()
@@ -95,16 +96,26 @@ def score_pairs(
 ) -> dict[str, list[ImageScore]]:
     """The score of each upscaler, by name, on each pair, without the pixels; each LR picture is made once for all.
 
-    done(name) is called after each upscaler's each picture. Raises DataError as `score_image` and `aligned`.
+    done(name) is called after each upscaler's each picture. Pictures that are too small are left out, and named in
+    the log. Raises DataError as `score_image` and `aligned`, and where all are too small.
     """
     found: dict[str, list[ImageScore]] = {name: [] for name in upscalers}
+    small: TooSmall | None = None
     for i in range(len(pairs) if upscalers else 0):
         pair = pairs[i]
-        lr, hr = aligned(pair, scale)
-        for name, upscaler in upscalers.items():
-            result = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
-            found[name].append(replace(result, sr=hr[:0]))  # the pixels are not needed any more
-            done(name)
+        try:
+            lr, hr = aligned(pair, scale)
+            for name, upscaler in upscalers.items():
+                result = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
+                found[name].append(replace(result, sr=hr[:0]))  # the pixels are not needed any more
+                done(name)
+        except TooSmall as error:
+            small = error
+            LOG.warning(
+                "%s (%s): %s", pair.name, size(pair.hr), f"left out, too small for '{protocol.name}' at x{scale}"
+            )
+    if small and not any(found.values()):
+        raise small
     return found
 
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from srkit.components import PairSequence
 from srkit.data.check import quick_check
-from srkit.data.pairs import open_dataset
+from srkit.data.pairs import described, few, open_dataset
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
-from srkit.errors import PluginError, SrkitError, UsageError, one_line
+from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_line
+from srkit.evaluate import protocol as protocols
 from srkit.evaluate.score import Metrics
 from srkit.evaluate.selection import Selection, selection_of
 from srkit.nets import build_net, check_scales
@@ -209,13 +210,26 @@ def open_data(
         )
         for scale, each in stores.items()
     }
-    for left_out in [sampler.left_out for sampler in samplers.values() if sampler.left_out]:
-        display.say(f"{len(left_out)} pictures are smaller than a patch and left out: {', '.join(left_out[:3])} ...")
+    protocol = selection_of(run, registry).protocol
+    validation = {scale: scorable(store, protocol, scale) for scale, store in validation.items()}
+    for what, sets in (("a patch", samplers), ("what can be scored", validation)):
+        for left_out in [each.left_out for each in sets.values() if each.left_out]:
+            are = "picture is" if len(left_out) == 1 else "pictures are"
+            display.say(f"{len(left_out)} {are} smaller than {what} and left out: {few(left_out)}")
     if world.main:
         for scale, (first, *_) in stores.items():
             for finding in quick_check(first, validation[scale], scale) if first.has_lr else ():
                 display.say(f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)")
     return samplers, validation
+
+
+def scorable(store: Store, protocol: protocols.Protocol, scale: int) -> Store:
+    """The pictures with pixels inside the protocol's border; the others are left out. DataError where none is left."""
+    small = {i for i, sides in enumerate(store.hr[:, 1:].tolist()) if min(sides) <= 2 * protocol.border(scale)}
+    if len(small) == len(store):
+        raise DataError(f"every validation picture is too small for protocol '{protocol.name}' at x{scale}: "
+                        f"{few(store.names)}")  # fmt: skip
+    return store.without(small) if small else store
 
 
 def is_apart(run: Run, registry: Registry, world: World) -> bool:
@@ -230,6 +244,7 @@ def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
 def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display, world: World) -> list[Store]:
     """The pack of a dataset; of training data that is in shards, those of this rank."""
     pairs = opened(registry, part, scale)
+    display.say(f"{'train' if part is run.data else 'validation'} x{scale}: {described(pairs)}")
     if part is run.data and hasattr(pairs, "stores"):
         stores: list[Store] = pairs.stores(world.rank, world.size)
         return stores

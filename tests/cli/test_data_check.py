@@ -30,6 +30,7 @@ def test_without_any_finding_it_says_what_was_looked_at(run_srkit, pictures, sha
     code, out, err = run_srkit("data", "check", "pictures")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
+        "data: 4 pictures: HR in '.', LR x2 made from them",
         "checked: 4 of 4 pictures of 'pictures' x2, split train, by their pixels: sizes, no LR to compare, duplicates, "
         "JPEG blocks, leaks into samples (2), set5 (5), set14 (14), b100 (100)",
         "found: nothing wrong",

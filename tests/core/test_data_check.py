@@ -153,9 +153,11 @@ def test_wrong_sizes_say_what_would_fit(photos):
 
 def test_small_pictures(photos):
     pairs = [*numbered(photos[:2]), Pair("tiny", None, photos[2][:8, :8]), Pair("dot", None, photos[3][:1, :1])]
-    expected = [("error", "small", "dot"), ("info", "sizes", ""), ("warning", "small", "tiny")]
+    expected = [("info", "sizes", ""), ("warning", "small", "dot"), ("warning", "small", "tiny")]
     assert found(pairs) == expected
-    assert "HR is 8x8, smaller than a patch of 96x96" in check_dataset(pairs, 2).findings[1].text
+    texts = [finding.text for finding in check_dataset(pairs, 2).findings]
+    assert "HR is 8x8, smaller than a patch of 96x96" in texts[0]
+    assert texts[1] == "HR is 1x1, too small for x2: it is left out"
     assert found(pairs[2:3]) == [("error", "small", ""), ("warning", "small", "tiny")], "nothing would be left"
     assert found(pairs[:1], patch=160) == []
     assert found(pairs[:1], patch=161) == [("error", "small", ""), ("warning", "small", "p0")]

@@ -44,7 +44,7 @@ def check(
     Exit code 1 when there is an error, 0 with warnings only.
     """
     from srkit.data.check import check_dataset, open_for_check
-    from srkit.data.pairs import open_dataset
+    from srkit.data.pairs import described, open_dataset
     from srkit.run import merge, parse_assignment
 
     if root is not None and not root.expanduser().is_dir():
@@ -67,8 +67,10 @@ def check(
         )
     report = replace(report, findings=[*findings, *report.findings])
     if as_json:
+        display.say(f"{source} x{scale}: {described(pairs)}")
         print(json.dumps(asdict(report), indent=2))
     else:
+        print(f"data: {described(pairs)}")
         show(report, f"'{source}' x{scale}, split {split}")
     if report.count("error"):
         raise typer.Exit(1)
