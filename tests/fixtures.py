@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import srkit
 
@@ -71,6 +72,13 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, s
         del sys.modules[module]
 
     return make
+
+
+def loaded(path: Path | str) -> Image.Image:
+    """A picture with its pixels read, so that its file is closed."""
+    with Image.open(path) as image:
+        image.load()
+        return image
 
 
 @pytest.fixture

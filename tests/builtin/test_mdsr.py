@@ -12,6 +12,7 @@ from srkit import UsageError
 from srkit.checkpoint import read_tensors
 from srkit.nets import parameter_count
 from srkit.upscale.wrap import make_upscaler, to_tensor
+from tests.fixtures import loaded
 
 SCALES = (2, 3, 4)
 SIZES = {"mdsr-baseline": (16, 3_227_203), "mdsr-large": (80, 7_953_987)}  # blocks, trainable parameters for SCALES
@@ -147,7 +148,7 @@ def test_one_checkpoint_is_trained_resumed_scored_and_used_at_all_its_scales(run
     Image.fromarray(photo[:20, :30]).save("photo.png")
     for scale in SCALES:
         assert run_srkit("upscale", "photo.png", "--model", "run", "--scale", scale, "-o", "large.png")[0] == 0
-        assert Image.open("large.png").size == (30 * scale, 20 * scale)
+        assert loaded("large.png").size == (30 * scale, 20 * scale)
     code, _, err = run_srkit("upscale", "photo.png", "--model", "run", "--scale", 8)
     assert code == 2
     assert "upscales x2, x3, x4, not x8" in err

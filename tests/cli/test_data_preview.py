@@ -14,6 +14,7 @@ from srkit.cli.data.preview import SIDE
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import packed
 from srkit.evaluate.sheet import LABEL, MARGIN
+from tests.fixtures import loaded
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +85,7 @@ def test_by_default_it_shows_what_a_run_does(run_srkit, tmp_path):
     code, out, _ = run_srkit("data", "preview", "samples", "--count", 1)
     assert code == 0
     assert out == f"1 patches of samples x4, plain and with {Run().augmentation[0].name}: preview.png\n"
-    assert Image.open(tmp_path / "preview.png").size == (MARGIN + 4 * (192 + MARGIN), LABEL + 192 + MARGIN)
+    assert loaded(tmp_path / "preview.png").size == (MARGIN + 4 * (192 + MARGIN), LABEL + 192 + MARGIN)
 
 
 def test_options_of_an_augmentation_are_set_by_its_name(run_srkit, pictures, tmp_path):

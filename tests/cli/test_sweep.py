@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from PIL import Image
 
 from srkit.checkpoint import read_about, read_tensors
 from srkit.evaluate.curves import groups_of
 from srkit.files import locked
 from srkit.sweep.grid import parse_vary
+from tests.fixtures import loaded
 
 from .conftest import SMALL
 
@@ -90,7 +90,7 @@ def test_a_grid_is_trained_compared_and_never_trained_again(run_srkit, tmp_path)
     read = list(csv.DictReader(io.StringIO((grid / "table.csv").read_text())))
     assert [float(row["best_psnr"]) for row in read] == [row["best_psnr"] for row in rows]
 
-    assert Image.open(grid / "curves.png").size[0] > 1000
+    assert loaded(grid / "curves.png").size[0] > 1000
     words = " ".join((grid / "curves.svg").read_text().split())
     for text in ("PSNR on samples x2 (dB, protocol y)", "optimizer steps", ">loss<", ">l2<", ">model.n_resblocks<"):
         assert text in words

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from srkit.checkpoint import read_about, read_tensors
+from tests.fixtures import loaded
 
 from .conftest import SMALL
 
@@ -32,7 +33,7 @@ def test_a_finished_run_leaves_all_that_is_needed(trained):
     assert about["run"] == run
     assert about["scores"]["protocol"] == "y"
     assert lines(trained / "log.jsonl")[-1] == {"step": 60, "psnr_y": about["scores"]["psnr"]}
-    assert Image.open(trained / "images" / "chelsea_x2.png").size == (450, 300)
+    assert loaded(trained / "images" / "chelsea_x2.png").size == (450, 300)
 
 
 def test_training_learns(tmp_path, run_srkit):

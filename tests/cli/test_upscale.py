@@ -9,6 +9,7 @@ from srkit import imresize, read_rgb
 from srkit.checkpoint import save_tensors
 from srkit.upscale.wrap import to_pixels, to_tensor
 from srkit.weights.loading import load_model
+from tests.fixtures import loaded
 
 
 @pytest.fixture
@@ -68,17 +69,17 @@ def test_one_pixel(run_srkit, put, trained):
 def test_gray_alpha_and_orientation_come_out_right(run_srkit, put, photo, trained):
     put("gray.png", photo[:40, :30, 1])
     assert run_srkit("upscale", "gray.png", "--model", "bicubic")[0] == 0
-    gray = Image.open("gray_bicubic_x2.png")
+    gray = loaded("gray_bicubic_x2.png")
     assert (gray.mode, gray.size) == ("L", (60, 80))
     np.testing.assert_array_equal(np.asarray(gray), imresize(photo[:40, :30, 1], 2))
     assert run_srkit("upscale", "gray.png", "--model", trained)[0] == 0
-    assert Image.open("gray_edsr_x2.png").mode == "L"
+    assert loaded("gray_edsr_x2.png").mode == "L"
 
     alpha = np.zeros((40, 30), np.uint8)
     alpha[10:30, 5:25] = 255
     put("logo.png", np.dstack([photo[:40, :30], alpha]))
     assert run_srkit("upscale", "logo.png", "--model", trained)[0] == 0
-    logo = Image.open("logo_edsr_x2.png")
+    logo = loaded("logo_edsr_x2.png")
     assert (logo.mode, logo.size) == ("RGBA", (60, 80))
     np.testing.assert_array_equal(np.asarray(logo)[..., 3], imresize(alpha, 2))
 
@@ -86,7 +87,7 @@ def test_gray_alpha_and_orientation_come_out_right(run_srkit, put, photo, traine
     exif[0x0112] = 6  # stored lying on its side
     put("turned.jpg", np.ascontiguousarray(np.rot90(photo[:40, :30])), exif=exif, quality=100, subsampling=0)
     assert run_srkit("upscale", "turned.jpg", "--model", "bicubic")[0] == 0
-    upright = Image.open("turned_bicubic_x2.png")
+    upright = loaded("turned_bicubic_x2.png")
     assert upright.size == (60, 80)
     assert upright.getexif().get(0x0112, 1) == 1
     assert np.abs(np.asarray(upright).astype(int) - imresize(photo[:40, :30], 2)).mean() < 3

@@ -8,6 +8,7 @@ from PIL import Image
 
 from srkit import ImageError, UnknownName, UsageError, image_size, list_images, read_rgb
 from srkit.images import SUFFIXES, read_picture, write_picture
+from tests.fixtures import loaded
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -27,7 +28,7 @@ def test_exif_orientation_is_applied_once(tmp_path, orientation):
     assert image_size(tmp_path / "photo.png") == (5, 7)
     write_picture(tmp_path / "out.png", picture)
     np.testing.assert_array_equal(read_rgb(tmp_path / "out.png"), RGB)
-    assert Image.open(tmp_path / "out.png").getexif().get(0x010F) == "a camera"
+    assert loaded(tmp_path / "out.png").getexif().get(0x010F) == "a camera"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -50,7 +51,7 @@ def test_gray_stays_gray_and_transparency_stays(tmp_path):
     assert picture.gray
     np.testing.assert_array_equal(picture.rgb, np.repeat(gray[..., None], 3, axis=2))
     write_picture(tmp_path / "out.png", picture)
-    assert Image.open(tmp_path / "out.png").mode == "L"
+    assert loaded(tmp_path / "out.png").mode == "L"
 
     rgba = np.dstack([RGB, gray])
     picture = read_picture(save(tmp_path / "alpha.png", rgba))
@@ -68,7 +69,7 @@ def test_gray_with_alpha_palettes_and_bits(tmp_path):
     picture = read_picture(tmp_path / "la.png")
     assert picture.gray
     write_picture(tmp_path / "out.png", picture)
-    assert Image.open(tmp_path / "out.png").mode == "LA"
+    assert loaded(tmp_path / "out.png").mode == "LA"
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), la)
 
     palette = Image.fromarray(RGB).quantize(8)
@@ -94,7 +95,7 @@ def test_cmyk_and_colour_profiles(tmp_path):
     assert picture.icc is None
     save(tmp_path / "p.png", RGB, icc_profile=b"a profile")
     write_picture(tmp_path / "out.png", read_picture(tmp_path / "p.png"))
-    assert Image.open(tmp_path / "out.png").info["icc_profile"] == b"a profile"
+    assert loaded(tmp_path / "out.png").info["icc_profile"] == b"a profile"
 
 
 def test_only_the_first_frame_of_an_animation_is_used_and_that_is_said(tmp_path):

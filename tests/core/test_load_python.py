@@ -134,8 +134,8 @@ def test_wrong_pictures_are_told_in_one_line(checkpoint, tmp_path, photo):
             loaded.upscale(picture)
     Image.fromarray(photo).save("p.jpg")
     Path("p.jpg").write_bytes(Path("p.jpg").read_bytes()[:900])
-    with pytest.raises(ImageError, match="cannot be decoded"):
-        loaded.upscale(Image.open("p.jpg"))
+    with Image.open("p.jpg") as truncated, pytest.raises(ImageError, match="cannot be decoded"):
+        loaded.upscale(truncated)
 
 
 def test_wrong_words_are_srkit_errors(checkpoint):

@@ -17,6 +17,7 @@ from srkit.cli import app
 from srkit.components import KINDS
 from srkit.run import OWN_KEYS
 from srkit.scaffold import new_plugin
+from tests.fixtures import loaded
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -149,7 +150,7 @@ def test_the_tutorial_runs(stranger_python, tmp_path, photo):
             assert done.returncode == 0, (line, done.stdout, done.stderr)
             if "plugins install" in line:
                 assert "+ model tiny (srkit-tiny 0.1.0)" in done.stdout
-    assert Image.open(tmp_path / "photo_tiny_x2.png").size == (112, 80)
+    assert loaded(tmp_path / "photo_tiny_x2.png").size == (112, 80)
     remove = [stranger_python, "-m", "srkit", "plugins", "uninstall", "srkit-tiny"]
     done = subprocess.run(remove, capture_output=True, text=True, env=environment)
     assert done.stdout == "- model tiny (srkit-tiny 0.1.0)\n"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from srkit import read_rgb
+from tests.fixtures import loaded
 from tests.hub import TOKEN, hub
 
 __all__ = ["hub"]
@@ -67,8 +68,8 @@ def test_the_landing_page_shows_commands_that_are_followed_elsewhere():
 
 def test_your_own_photos(follow, tmp_path):
     follow(DOCS / "guides/your-photos.md")
-    assert Image.open(tmp_path / "photo_edsr_x2.png").size == (112, 80)
-    assert Image.open(tmp_path / "best.png").size == (112, 80)
+    assert loaded(tmp_path / "photo_edsr_x2.png").size == (112, 80)
+    assert loaded(tmp_path / "best.png").size == (112, 80)
     assert (tmp_path / "gallery/gallery.html").exists()
     assert (tmp_path / "runs/edsr_x4/best.safetensors").exists()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.fixtures import loaded
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLE = ROOT / "plugins/examples/srkit-tiny"
@@ -101,13 +103,13 @@ def test_make_demo_makes_its_pictures(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^ ?bicubic +x2 +samples", done.stdout, flags=re.M)
     for name in ("photo.png", "photo_bicubic_x2.png", "photo_edsr_x2.png", "side-by-side.png"):
-        assert Image.open(tmp_path / "demo" / name).size[0] >= 225
+        assert loaded(tmp_path / "demo" / name).size[0] >= 225
     assert "the pictures are in" in done.stdout
 
 
 def test_the_picture_is_there():
     (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", README)
-    assert Image.open(ROOT / picture).size[0] > 600
+    assert loaded(ROOT / picture).size[0] > 600
 
 
 def test_what_it_links_to_is_there():

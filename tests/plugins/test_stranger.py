@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.fixtures import loaded
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "plugins/examples/srkit-tiny"
 
@@ -57,7 +59,7 @@ def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp
         "hat",
     ]
     srkit("upscale", "photo.png", "--model", "hat")
-    assert Image.open(tmp_path / "photo_hat_x2.png").size == (90, 62)
+    assert loaded(tmp_path / "photo_hat_x2.png").size == (90, 62)
     own = call("-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy))
     assert own.returncode == 0, own.stdout
 
