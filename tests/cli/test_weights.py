@@ -384,4 +384,5 @@ def test_a_file_of_a_multi_scale_model_serves_its_scales(run_srkit, install, reg
     assert "x2, x3, x4" in out
     Image.fromarray(photo[:10, :12]).save("p.png")
     assert run_srkit("upscale", "p.png", "--model", "several-small", "--scale", "4")[0] == 0
-    assert Image.open("p_several-small_x4.png").size == (48, 40)
+    with Image.open("p_several-small_x4.png") as large:
+        assert large.size == (48, 40)

@@ -140,7 +140,9 @@ def test_runs_begun_at_once_share_a_new_store(tmp_path):
     for process in begun:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert [process.wait(60) for process in begun] == [0, 0, 0]
+    for process in begun:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in begun] == [0, 0, 0]
     client = MlflowClient(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("srkit").experiment_id])
     assert sorted((run.info.run_name, run.data.metrics["loss"]) for run in runs) == [("a", 0.5), ("b", 0.5), ("c", 0.5)]
