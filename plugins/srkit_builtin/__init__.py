@@ -9,6 +9,7 @@ from srkit_builtin.folders import Folder, benchmark, samples
 
 srkit_api = 1
 ANY_SCALE = tuple(range(2, 9))
+POWERS_OF_TWO_OR_3 = (2, 3, 4, 8)  # by sub-pixel convolution
 
 
 @hookimpl
@@ -39,7 +40,7 @@ def srkit_models() -> list[Model]:
         Model(
             name="edsr",
             build=lazy("srkit_builtin.edsr:EDSR"),
-            scales=(2, 3, 4),
+            scales=POWERS_OF_TWO_OR_3,
             presets={
                 "edsr-baseline": {},
                 "edsr-large": {"n_resblocks": 32, "n_feats": 256, "res_scale": 0.1},
@@ -66,7 +67,7 @@ def srkit_models() -> list[Model]:
         Model(
             name="mdsr",
             build=lazy("srkit_builtin.mdsr:MDSR"),
-            scales=(2, 3, 4),
+            scales=POWERS_OF_TWO_OR_3,
             multi_scale=True,
             presets={"mdsr-baseline": {}, "mdsr-large": {"n_resblocks": 80}},
             summary="EDSR for several scales at once: one trunk, each scale its own way in and out",
@@ -95,7 +96,7 @@ def srkit_models() -> list[Model]:
         Model(
             name="srresnet",
             build=lazy("srkit_builtin.srresnet:SRResNet"),
-            scales=(2, 3, 4),
+            scales=POWERS_OF_TWO_OR_3,
             summary="Residual blocks with batch normalisation: SRGAN's generator, trained for PSNR",
             paper="Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial "
             "Network, CVPR 2017",

@@ -98,8 +98,8 @@ class Folder(Pictures):
         range: Annotated[  # noqa: A002 - the option's name
             list[float] | None, Len(2, 2), "black and white of gray 16-bit, 32-bit or float pixels: [0, 4095]"
         ] = None,
-        hr: Annotated[str, "hr_dir's former name"] = "",
-        lr: Annotated[str, "lr_dir's former name"] = "",
+        hr: Annotated[str | None, "hr_dir's former name"] = None,
+        lr: Annotated[str | None, "lr_dir's former name"] = None,
     ):
         if root is None:
             raise UsageError("dataset 'folder' needs a root: --data DIR, or root in the run file's [data]")
@@ -108,9 +108,9 @@ class Folder(Pictures):
             raise missing_path(root, "folder")
         if range is not None and range[0] >= range[1]:
             raise UsageError(f"range = {range}: black must be less than white")
-        lr_dir = (lr_dir or lr).replace("{scale}", str(scale))
+        lr_dir = (lr_dir or lr or "").replace("{scale}", str(scale))
         base = first(root, [name for name, means in pairing.SPLITS.items() if means == split]) or root
-        hr_folder = existing(base, root, hr_dir or hr) if hr_dir or hr else None
+        hr_folder = existing(base, root, said) if (said := hr_dir or hr) else None
         lr_folder = existing(base, root, lr_dir) if lr_dir not in ("", ALL) else None
         template = pairing.template_of(lr_template) if lr_template else None
         pictures, others = list_files(root)

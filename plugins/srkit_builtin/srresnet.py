@@ -59,7 +59,7 @@ def upsampled(n_feats: int, factor: int) -> list[nn.Module]:
 
 
 def receptive_field(scale: int, *, n_resblocks: int, **_: object) -> int:
-    """LR pixels to each side that can change an output pixel, for x2, x3 and x4.
+    """LR pixels to each side that can change an output pixel.
 
     Four of the first 9x9, one of each 3x3 up to the first upsampling; what follows reaches two further.
     """

@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from srkit.components import PairSequence
-from srkit.data.pairs import aligned
+from srkit.data.pairs import TooSmall, aligned
 from srkit.errors import DataError
 from srkit.evaluate.protocol import Protocol, protocol_named
 from srkit.evaluate.report import Row, to_table
 from srkit.evaluate.score import ImageScore, Metrics, row_of, score_image
 from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
+from srkit.images import LOG
 from srkit.nets import Loaded
 from srkit.upscale.wrap import Upscale
 
@@ -124,12 +125,16 @@ def make_gallery(
     crops: list[Crop] = []
     for i in range(len(pairs)):
         pair = pairs[i]
-        lr, hr = aligned(pair, scale)
         images: dict[str, ImageScore] = {}
-        for name, (_, upscaler) in models.items():
-            images[name] = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
-            found[name].append(replace(images[name], sr=hr[:0]))  # only the crops need pixels
-            done(f"{name} {pair.name}")
+        try:
+            lr, hr = aligned(pair, scale)
+            for name, (_, upscaler) in models.items():
+                images[name] = score_image(upscaler, lr, hr, scale, metrics, protocol, device=device, name=pair.name)
+                found[name].append(replace(images[name], sr=hr[:0]))  # only the crops need pixels
+                done(f"{name} {pair.name}")
+        except TooSmall:  # the others have a crop, as `windows` has made sure
+            LOG.warning("%s: %s", pair.name, f"left out, too small for '{protocol.name}' at x{scale}")
+            continue
         places = choose(i, {name: image.sr for name, image in images.items()})
         crops += [cut(place, windows, lr, hr, images, psnr=metrics["psnr"], protocol=protocol) for place in places]
     return Gallery(

@@ -71,7 +71,7 @@ def test_the_forward_pass_is_the_papers(registry, preset, side, scale):
         torch.testing.assert_close(net(lr), paper(lr, net.state_dict(), blocks, res_scale, scale), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_receptive_field_is_the_declared_one(registry, scale):
     """Measured by gradient: which LR pixels can change one output pixel?"""
     torch.manual_seed(0)

@@ -105,13 +105,13 @@ def test_a_scale_it_was_not_built_for_is_told(registry):
         net(torch.rand(1, 3, 8, 8), 4)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [*SCALES, 8])
 def test_the_receptive_field_is_the_declared_one(registry, scale):
     """Measured by gradient: which LR pixels can change one output pixel?"""
     torch.manual_seed(0)
     model = registry.choose("model", "mdsr", {"n_resblocks": 3, "n_feats": 8})
     declared = model.component.receptive_field(scale, **model.options)
-    net = model.build(SCALES).double()
+    net = model.build((*SCALES, 8)).double()
     side, centre = 49, 24
     reach = 0
     for offset in range(scale):

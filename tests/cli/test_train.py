@@ -58,7 +58,8 @@ def test_words_files_and_assignments_lie_over_one_another(tmp_path, run_srkit, p
     run = tomllib.loads((tmp_path / "runs" / "edsr_x3" / "run.toml").read_text())
     assert (run["scale"], run["steps"], run["seed"], run["loss"]) == (3, 2, 5, [{"name": "srkit:l2"}])
     assert run["model"]["n_feats"] == 4
-    assert run["data"] == {"name": "srkit:folder", "root": "photos", "split": "train", "hr": "", "lr": ""}
+    folders = {"hr_dir": "", "lr_dir": "", "lr_template": ""}
+    assert run["data"] == {"name": "srkit:folder", "root": "photos", "split": "train", **folders}
 
 
 def test_runs_are_numbered_and_never_overwritten(tmp_path, run_srkit, trained):

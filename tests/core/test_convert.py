@@ -308,9 +308,9 @@ def test_what_is_nearly_edsr_is_not_taken_for_it(registry):
         with pytest.raises(CheckpointError, match="is in no layout srkit knows .basicsr, edsr-pytorch."):
             convert(registry, Path(f"{name}.pt"), Path("out.safetensors"))
         assert not Path("out.safetensors").exists()
-    torch.save(authors(8).state_dict(), "x8.pt")
-    with pytest.raises(UsageError, match="'edsr' does not upscale x8; it offers x2, x3, x4"):
-        load_model(registry, "x8.pt", None)
+    torch.save(authors(16).state_dict(), "x16.pt")
+    with pytest.raises(UsageError, match="'edsr' does not upscale x16; it offers x2, x3, x4, x8"):
+        load_model(registry, "x16.pt", None)
 
 
 def test_a_mean_shift_that_was_trained_cannot_go_to_basicsr(registry, tmp_path):
