@@ -233,18 +233,22 @@ def srkit_datasets():
     assert packs[0] == packs[1]
 
 
-def test_two_ranks_are_one_process(run_srkit, tmp_path):
-    """The same global batch, default augmentation: the weights agree to 1e-5 after 30 steps of Adam at 1e-3."""
-    words = [*SMALL, "--steps", "30", "--set", "validate_every=15", "--set", "ema=0.9"]
-    assert run_srkit("train", *words, "--out", "one")[0] == 0
-    done = torchrun(2, *words, "--out", "two")
-    assert done.returncode == 0, done.stderr
-    one, two = (weights(tmp_path / name / "last.safetensors") for name in ("one", "two"))
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-5
-    scores = [[line["psnr_y"] for line in log(tmp_path / name) if "psnr_y" in line] for name in ("one", "two")]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
-    assert len(scores[0]) == 2, "one validation, shared between the ranks"
-    code, _, err = run_srkit("train", "--resume", "two", "--steps", "32")
+def test_two_and_four_ranks_are_one_process(run_srkit, tmp_path):
+    """The same global batch, each rank with its own rows: the weights agree to 1e-5 after 30 steps of Adam at 1e-3."""
+    mixing = "augmentation=[{name='dihedral'}, {name='colour-jitter'}, {name='mixup'}]"
+    words = [*SMALL, "--steps", "30", "--set", "validate_every=15", "--set", "ema=0.9", "--set", mixing]
+    assert run_srkit("train", *words, "--out", "1")[0] == 0
+    one = weights(tmp_path / "1/last.safetensors")
+    scores = [line["psnr_y"] for line in log(tmp_path / "1") if "psnr_y" in line]
+    assert len(scores) == 2
+    for ranks in (2, 4):
+        done = torchrun(ranks, *words, "--out", ranks)
+        assert done.returncode == 0, done.stderr
+        several = weights(tmp_path / f"{ranks}/last.safetensors")
+        assert max(float((one[name] - several[name]).abs().max()) for name in one) < 1e-5
+        shared = [line["psnr_y"] for line in log(tmp_path / f"{ranks}") if "psnr_y" in line]
+        assert shared == pytest.approx(scores, abs=1e-3), "one validation, shared between the ranks"
+    code, _, err = run_srkit("train", "--resume", "2", "--steps", "32")
     assert code == 0, err
     assert "resumed at step 30, with 1 rank(s) instead of 2: the same batches, summed in another order" in err
 
@@ -253,3 +257,69 @@ def test_ranks_that_cannot_share_a_batch(run_srkit):
     done = torchrun(2, *SMALL, "--set", "batch=5", "--steps", "3", "--out", "two")
     assert done.returncode != 0
     assert "batch = 5 cannot be shared by 2 ranks in 1 parts; take a multiple of 2" in done.stderr
+
+
+COST = """
+from srkit import Metric, hookimpl
+
+class Cost:  # 5, 3, 4, 2, 6, ... for one picture after another; the samples have two to validate on
+    plan = [5, 3, 4, 2, 6, 7]
+    calls = 0
+    def __init__(self, *, add: float = 0.0): self.add = add
+    def __call__(self, sr, hr):
+        assert sr.ndim == 3, "the protocol is rgb"
+        Cost.calls += 1
+        return Cost.plan[(Cost.calls - 1) // 2] + self.add
+
+@hookimpl
+def srkit_metrics():
+    return [Metric(name="cost", build=Cost, higher_is_better=False)]
+"""
+BY_COST = ["--set", "validation.metric={name='cost', add=0.5}", "--set", "validation.protocol=rgb"]
+
+
+def test_best_is_the_lowest_where_lower_is_better(run_srkit, install, tmp_path):
+    install("srkit-cost", COST)
+    words = [*SMALL, *BY_COST, "--set", "validate_every=2", "--set", "early_stop=2"]
+    code, out, err = run_srkit("train", *words, "--steps", "6", "--out", "run")
+    assert code == 0, err
+    assert "best COST 3.5000 (protocol rgb, srkit:samples) at step 4" in out
+    assert [line["cost_rgb"] for line in log(tmp_path / "run") if "cost_rgb" in line] == [5.5, 3.5, 4.5]
+    about = read_about(tmp_path / "run/best.safetensors")
+    assert (about["step"], about["scores"]) == (4, {"cost": 3.5, "protocol": "rgb", "set": "srkit:samples"})
+
+    code, out, err = run_srkit("train", "--resume", "run", "--steps", "20")
+    assert code == 0, err
+    assert "best COST 2.5000 (protocol rgb, srkit:samples) at step 8" in out, "the best so far is known after a resume"
+    assert "12 of 20 steps done" in out
+    assert "ended early, 2 validations without a new best" in out
+
+    text = (tmp_path / "run/run.toml").read_text()
+    (tmp_path / "run/run.toml").write_text(re.sub(r"(?s)\[validation.metric\].*?(?=\n\[)", "", text))
+    code, out, err = run_srkit("train", "--resume", "run", "--steps", "13")
+    assert code == 0, err
+    assert "the best checkpoint was chosen by cost_rgb; from here on it is by psnr_rgb" in err
+    assert "best PSNR" in out
+
+
+def test_a_sweep_compares_by_the_metric_of_the_run(run_srkit, install, tmp_path):
+    install("srkit-cost", COST)
+    words = [*SMALL, *BY_COST, "--set", "validate_every=1", "--steps", "3", "--device", "cpu", "--out", "grid"]
+    code, out, err = run_srkit("sweep", "--vary", "seed=0,1", *words, "--json")
+    assert code == 0, err
+    table = json.loads(out)
+    assert (table["metric"], table["protocol"]) == ("cost", "rgb")
+    assert [(row["best_cost"], row["best_step"], row["final_cost"]) for row in table["rows"]] == [
+        (3.5, 2, 4.5), (2.5, 1, 7.5)
+    ]  # fmt: skip
+    assert "best COST (rgb, samples x2)" in (tmp_path / "grid/table.md").read_text()
+    code, _, err = run_srkit("sweep", "--vary", "validation.protocol=y,rgb", *SMALL, "--steps", "1")
+    assert code == 2
+    assert "cells are compared by one metric and protocol" in err
+
+
+def test_an_unknown_metric_or_protocol_is_told_before_anything_is_made(run_srkit, tmp_path):
+    for word, told in (("metric=psnrr", "did you mean 'psnr'"), ("protocol=ygb", "no protocol called 'ygb'")):
+        code, _, err = run_srkit("train", *SMALL, "--set", f"validation.{word}", "--steps", "1", "--out", "run")
+        assert (code, told in err) == (2, True), err
+    assert not (tmp_path / "run").exists()

@@ -134,6 +134,47 @@ def test_ranks_share_the_very_batch_of_one_process(folder):
     assert Augmentation(name="a", build=Noise).per_rank is False
 
 
+def modules(*names: str) -> list[tuple[nn.Module, bool]]:
+    registry = load_plugins()
+    return [(registry.choose("augmentation", name).build(), False) for name in names]
+
+
+ROWS = {
+    "colour": modules("dihedral", "colour-jitter", "channel-shuffle", "blend"),
+    "partners of partners": modules("dihedral", "mixup", "rescale", "cutmix", "colour-jitter", "mixup"),
+    "forward alone in the middle": [*modules("dihedral", "mixup"), (Noise(), False), *modules("cutmix", "cutblur")],
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_that_change_their_own_rows_make_the_batch_of_one_process(folder, case, ranks):
+    draw = sampler([pack(folder)], batch=16)
+    one = Batches({2: draw}, ROWS[case], 5)
+    several = [Batches({2: draw}, ROWS[case], 5, rank, ranks) for rank in range(ranks)]
+    for step in (7, 8, 3):  # cut ahead, and at once
+        whole, parts = one(step)[1], everything(several, step)
+        torch.testing.assert_close(parts.lr, whole.lr, rtol=0, atol=1e-6)
+        torch.testing.assert_close(parts.hr, whole.hr, rtol=0, atol=1e-6)
+
+
+def test_a_rank_cuts_its_own_rows_and_their_partners(folder, monkeypatch):
+    cut = []
+    original = Sampler.cut
+    monkeypatch.setattr(Sampler, "cut", lambda self, step, rows: cut.append(rows) or original(self, step, rows))
+    draw = sampler([pack(folder)], batch=64)
+    for names, most in ((("dihedral",), 16), (("dihedral", "mixup"), 32)):
+        cut.clear()
+        Batches({2: draw}, modules(*names), 5, rank=1, size=4)(0)
+        assert set(range(16, 32)) <= set(cut[0])
+        assert 16 <= len(cut[0]) <= most
+        if "mixup" in names:
+            assert len(cut[0]) > 16
+    cut.clear()
+    Batches({2: draw}, [(Noise(), False)], 5, rank=1, size=4)(0)
+    assert cut[0] is None, "an augmentation with forward alone needs the whole batch"
+
+
 def test_shards_are_disjoint_and_each_rank_reads_its_own(folder, tmp_path):
     pairs = load_plugins().choose("dataset", "folder").build(folder, "train", 2)
     write_shards(pairs, 2, 3, tmp_path / "out", "test", lambda done, total: None)

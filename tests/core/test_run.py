@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srkit import OptionError, Run, UnknownName, UsageError
+from srkit import OptionError, Run, UnknownName, UsageError, load_plugins
 from srkit.run import Part, merge, parse_assignment, read_run_file
 
 FILE = """
@@ -129,3 +129,25 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "bad.toml").write_text("scale = = 3")
     with pytest.raises(UsageError, match="bad.toml' is not valid TOML"):
         read_run_file(tmp_path / "bad.toml")
+
+
+def test_the_old_name_of_make_low_res_is_read_and_written_anew():
+    run = Run.from_dict({"make_lr": "device"})
+    assert run.make_low_res == "device"
+    assert "make_lr" not in run.to_dict()
+    with pytest.raises(OptionError, match="'make_lr' is the old name of 'make_low_res'"):
+        Run.from_dict({"make_lr": "device", "make_low_res": "store"})
+
+
+def test_validation_names_a_metric_and_a_protocol():
+    registry = load_plugins()
+    assert Run().resolved(registry).validation.table() == {
+        "name": "srkit:samples", "split": "valid", "metric": "srkit:psnr", "protocol": "y"
+    }  # fmt: skip
+    run = Run.from_dict({"validation": {"metric": {"name": "ssim"}, "protocol": "rgb"}}).resolved(registry)
+    assert (run.metric.name, run.protocol) == ("srkit:ssim", "rgb")
+    assert Run.from_dict(run.to_dict()) == run
+    with pytest.raises(OptionError, match="a name or a table with a name is wanted"):
+        Run.from_dict({"validation": {"metric": {"net": "vgg"}}})
+    with pytest.raises(UnknownName, match="did you mean 'psnr'"):
+        Run.from_dict({"validation": {"metric": "psnrr"}}).resolved(registry)
