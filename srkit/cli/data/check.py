@@ -35,7 +35,7 @@ def check(
         ),
     ] = None,
     assign: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the dataset: track=unknown, lr=none.")
+        list[str] | None, typer.Option("--set", help="An option of the dataset: track=unknown, lr_dir=none.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
