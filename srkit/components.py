@@ -284,11 +284,15 @@ class Dataset(Component):
         archives: the files it is published as, for `srkit data fetch`. Where the user names no root, a
             build then looks in `srkit.data_folder()`, which is where they are put.
         page: where it is described, and asked for if it is not free to download.
+        validation: for a dataset whose split "valid" has pictures that are not trained on: called as
+            `validation(root, **options)` with those of the training, it gives the options of the validation, or None
+            where these pictures are not there. A training that names no other data is then validated on them.
     """
 
     benchmark: bool = False
     archives: Sequence[Archive] = ()
     page: str = ""
+    validation: "Callable[..., Mapping[str, Any] | None] | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,18 @@ from typing import Annotated, Any, Literal, get_type_hints
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from srkit import defaults
-from srkit.errors import OptionError, UnknownName, UsageError, did_you_mean, missing_path
+from srkit.errors import (
+    OptionError,
+    PluginError,
+    SrkitError,
+    UnknownName,
+    UsageError,
+    did_you_mean,
+    missing_path,
+    one_line,
+)
 from srkit.options import Option, check
-from srkit.plugins import Registry
+from srkit.plugins import Choice, Registry
 
 __all__ = ["Part", "Run", "merge", "parse_assignment", "read_run_file"]
 
@@ -85,7 +94,7 @@ class Run:
     init_from: Annotated[str, "checkpoint whose weights training starts from, where names and shapes match"] = ""
     model: Part = Part(name=defaults.MODEL)
     data: Part = Part(name=defaults.DATASET, split="train")
-    validation: Part = Part(name=defaults.DATASET, split="valid", metric=defaults.METRICS[0], protocol="y")
+    validation: Part = Part(name="", split="valid", metric=defaults.METRICS[0], protocol="y")  # see `validated_on`
     optimizer: Part = Part(name="adam")
     schedule: Part = Part(name="step")
     loss: tuple[Part, ...] = tuple(Part(name=name) for name in defaults.LOSSES)
@@ -163,7 +172,10 @@ class Run:
                 resolve = resolved_optimizer if key == "optimizer" else resolved_schedule
                 changes[key] = replace(part, options=resolve(part.name, part.options))
                 continue
-            kind = "dataset" if key in ("data", "validation") else key
+            kind = "dataset" if key == "data" else key
+            if key == "validation":
+                changes[key] = validated_on(self, registry)
+                continue
             parts = getattr(self, key) if key in LISTS else (getattr(self, key),)
             done = []
             for part in parts:
@@ -175,6 +187,37 @@ class Run:
         named = table if len(table) > 1 else metric.entry.qualified
         changes["validation"] = replace(changes["validation"], metric=named, protocol=self.protocol)
         return replace(self, **changes)
+
+
+def validated_on(run: Run, registry: Registry) -> Part:
+    """The [validation] of a run, with its name and options written out.
+
+    Where it names no dataset it is the training data's own validation pictures, if there are any, else the included
+    samples. What it does not say of the dataset of [data] is as it is there.
+    """
+    part, data = run.validation, registry.choose("dataset", run.data.name, run.data.options)
+    if part.name == "" or registry.find("dataset", part.name) == data.entry:
+        root = part.root or run.data.root
+        options = held_out_options(data, root)
+        if options is not None or (data.component.validation and part.name):
+            part = replace(part, name=data.entry.qualified, root=root, options={**(options or {}), **part.options})
+    choice = registry.choose("dataset", part.name or defaults.DATASET, part.options)
+    return replace(part, name=choice.entry.qualified, options=choice.options)
+
+
+def held_out_options(data: Choice, root: str) -> Mapping[str, Any] | None:
+    """What `Dataset.validation` says of a training's data; PluginError if its code fails."""
+    if data.component.validation is None:
+        return None
+    try:
+        found: Mapping[str, Any] | None = data.component.validation(
+            Path(root).expanduser() if root else None, **data.options
+        )
+    except SrkitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"dataset '{data.entry.qualified}' cannot say its validation: {one_line(error)}") from error
+    return found
 
 
 def scalar_options() -> dict[str, Option]:

@@ -5,7 +5,7 @@ from functools import partial
 
 from srkit import Augmentation, Backend, Dataset, Layout, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
 from srkit_builtin import archives
-from srkit_builtin.folders import Folder, benchmark, samples
+from srkit_builtin.folders import Folder, benchmark, folder_validation, samples
 
 srkit_api = 1
 ANY_SCALE = tuple(range(2, 9))
@@ -133,7 +133,12 @@ def srkit_datasets() -> list[Dataset]:
         "urban100": ("Urban100", "100 images of buildings, Huang et al. 2015"),
     }
     return [
-        Dataset(name="folder", build=Folder, summary="Your own pictures: HR alone, or HR and LR folders"),
+        Dataset(
+            name="folder",
+            build=Folder,
+            validation=folder_validation,
+            summary="Your own pictures: HR alone, or HR and LR folders",
+        ),
         Dataset(
             name="shards",
             build=lazy("srkit.data.shards:Shards"),
@@ -145,6 +150,7 @@ def srkit_datasets() -> list[Dataset]:
         Dataset(
             name="div2k",
             build=lazy("srkit_builtin.div2k:div2k"),
+            validation=lazy("srkit_builtin.div2k:validation"),
             summary="800 photographs to train, 100 to validate, with five kinds of LR; Agustsson and Timofte 2017",
             licence="academic research only; each picture's copyright is its owner's",
             archives=archives.DIV2K,

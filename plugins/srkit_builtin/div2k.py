@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from srkit import DataError, UnknownName, UsageError, data_folder, list_images, missing_path
+from srkit import DataError, SrkitError, UnknownName, UsageError, data_folder, list_images, missing_path
 from srkit_builtin.folders import Pictures, first
 
 #: track -> the scales it is published for, and the letter its files have after x4
@@ -57,6 +57,17 @@ def div2k(
     if not files:
         raise DataError(f"'{base}' has no picture {images or ('1-800' if split == 'train' else '801-900')}; {get}")
     return pictures(base, scale, files)
+
+
+def validation(root: Path | None, **options: Any) -> dict[str, Any] | None:
+    """The options that find DIV2K's own validation pictures, 0801 to 0900, for a training with these; None without."""
+    parts = [f"DIV2K_{part}_HR{sub}" for part in ("valid", "train") for sub in ("", "_sub")]
+    try:
+        base = found("DIV2K", root, parts, "")
+    except SrkitError:
+        return None
+    there = any(numbered(base / part, set(range(801, 901))) for part in parts if (base / part).is_dir())
+    return {**options, "images": ""} if there else None
 
 
 def flickr2k(root: Path | None, split: str, scale: int, *, images: Images = "") -> Pictures:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Len
 
@@ -70,6 +70,14 @@ class Pictures:
     def common(self, files: Sequence[Path]) -> str:
         """The folder that all are in, from root."""
         return os.path.relpath(os.path.commonpath([file.parent for file in files]), self.root)
+
+
+def folder_validation(root: Path | None, **options: Any) -> dict[str, Any] | None:
+    """The options of a training on a folder's part `train` for its part `valid`; None where there are not these two."""
+    if root is None or not root.is_dir():
+        return None
+    splits = {pairing.item_of(path, root, None).split for path in list_files(root)[0]}
+    return options if {"train", "valid"} <= splits else None
 
 
 class Folder(Pictures):

@@ -243,7 +243,12 @@ def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
 
 def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display, world: World) -> list[Store]:
     """The pack of a dataset; of training data that is in shards, those of this rank."""
-    pairs = opened(registry, part, scale)
+    try:
+        pairs = opened(registry, part, scale)
+    except SrkitError as error:
+        if part is not run.validation:
+            raise
+        raise type(error)(f"[validation]: {str(error).replace('data.root', 'validation.root')}") from None
     display.say(f"{'train' if part is run.data else 'validation'} x{scale}: {described(pairs)}")
     if part is run.data and hasattr(pairs, "stores"):
         stores: list[Store] = pairs.stores(world.rank, world.size)

@@ -126,10 +126,12 @@ def begin(trainee: Trainee, registry: Registry, folder: Path, display: Display, 
 def told(trainee: Trainee, folder: Path, world: World) -> str:
     """What is about to be trained, in one line."""
     run = trainee.run
+    held_out = len(trainee.validation[run.scales[0]])
     return (
         f"{trainee.model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(trainee.net):,} parameters, "
         f"on {trainee.device}{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
-        f"{trainee.pictures} pictures of '{run.data.root or run.data.name}', {run.steps:,} steps, into {folder}"
+        f"{trainee.pictures} pictures of '{run.data.root or run.data.name}', validated on {held_out} of "
+        f"'{run.validation.root or run.validation.name}', {run.steps:,} steps, into {folder}"
     )
 
 

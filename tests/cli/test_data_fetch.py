@@ -144,8 +144,7 @@ def test_div2k_is_fetched_from_a_mirror_and_trains(run_srkit, server, div2k, tmp
     assert run_srkit("data", "fetch", "div2k", "--scale", "3", "--root", tmp_path)[0] == 0
     assert server.seen == [], "what was taken by force is there"
 
-    validation = f'validation={{name="div2k", root="{tmp_path}", split="valid"}}'
-    code, out, err = run_srkit(*use.split()[1:], *SMALL, "--set", validation, "--steps", "2", "--out", "run")
+    code, out, err = run_srkit(*use.split()[1:], *SMALL, "--steps", "2", "--out", "run")
     assert code == 0, err
     assert "2 of 2 steps done; best PSNR" in out
     run = tomllib.loads((tmp_path / "run/run.toml").read_text())

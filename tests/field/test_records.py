@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,82 @@ def test_a_new_plugin_is_not_given_a_name_that_means_another_component(run_srkit
     assert "choose another" in err
     assert list(tmp_path.iterdir()) == []
     assert run_srkit("plugins", "new", name, "--kind", "wrapper")[0] == 0, "names are taken within their kind"
+
+
+@pytest.fixture
+def div2k(tmp_path) -> Path:
+    """A DIV2K of three pictures to train on and two to validate."""
+    for part, numbers in (("train", (1, 2, 3)), ("valid", (801, 802))):
+        for n in numbers:
+            path = tmp_path / f"D/DIV2K_{part}_HR/{n:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(n, 96, 96))
+    return tmp_path / "D"
+
+
+def trained_with(run_srkit, *words: object) -> tuple[dict, str]:
+    """The run.toml of a training of one step, and what was said."""
+    code, _, err = run_srkit("train", *words, *SMALL, "--steps", "1", "--out", "out")
+    assert code == 0, err
+    return tomllib.loads(Path("out/run.toml").read_text()), err
+
+
+def test_a_dataset_with_validation_pictures_is_validated_on_them(run_srkit, div2k):
+    """limbee/NTIRE2017#14: which pictures was it validated on? Right: the dataset's own, and it is said and kept."""
+    about, err = trained_with(run_srkit, "--model", "edsr", "--data", "div2k", "--set", f"data.root={div2k}")
+    validation = about["validation"]
+    assert (validation["name"], validation["root"], validation["split"]) == ("srkit:div2k", str(div2k), "valid")
+    assert f"3 pictures of '{div2k}', validated on 2 of '{div2k}'" in err
+    assert Path("out/images/0801_x2.png").is_file()
+
+
+def test_validation_pictures_are_those_of_the_same_kind_but_not_of_the_same_numbers(run_srkit, div2k):
+    """limbee/NTIRE2017#14, for a part of the data: `images` is of the training, `track` of both."""
+    words = ["--set", f"data.root={div2k}", "--set", "data.images=1-2", "--model", "edsr"]
+    about, err = trained_with(run_srkit, "--data", "div2k", *words)
+    assert "2 pictures" in err
+    assert about["validation"]["images"] == ""
+    run = srkit.Run(data={"name": "div2k", "root": str(div2k), "track": "unknown", "images": "1-2"}, scale=2)
+    own = run.resolved(srkit.load_plugins()).validation
+    assert (own.root, own.options) == (str(div2k), {"track": "unknown", "images": ""})
+    run = srkit.Run(data={"name": "div2k", "root": str(div2k)}, validation={"images": "802"})
+    assert run.resolved(srkit.load_plugins()).validation.options["images"] == "802"
+
+
+def test_a_recipe_needs_the_root_of_its_data_once(run_srkit, div2k):
+    """hieubkset/keras-image-super-resolution#1: found the training pictures, and not the others. Right: one root."""
+    about, _ = trained_with(
+        run_srkit, "--run", "edsr-baseline-x2", "--set", f"data.root={div2k}", "--set", "model.name=edsr"
+    )
+    assert about["validation"]["root"] == str(div2k)
+    assert about["validation"]["images"] == "801-810"
+
+
+def test_without_validation_pictures_it_is_said_on_which_it_is(run_srkit, div2k, tmp_path):
+    """sanghyun-son/EDSR-PyTorch#340: `PSNR: nan`, no validation picture was found. Right: it is said what is used."""
+    (div2k / "DIV2K_valid_HR").rename(tmp_path / "elsewhere")
+    words = ["--data", "div2k", "--set", f"data.root={div2k}", "--model", "edsr"]
+    about, err = trained_with(run_srkit, *words)
+    assert about["validation"]["name"] == "srkit:samples"
+    assert "validated on 2 of 'srkit:samples'" in err
+    code, _, err = run_srkit("train", *words, *SMALL, "--set", "validation=div2k", "--steps", "1", "--out", "b")
+    assert code == 1
+    assert "[validation]" in err
+    (tmp_path / "nothing").mkdir()
+    code, _, err = run_srkit("train", *words, "--set", 'validation={name="div2k", root="nothing"}', "--out", "b")
+    assert code == 2
+    assert "--set validation.root=DIR" in err
+    assert "data.root" not in err
+
+
+def test_a_folder_with_train_and_valid_is_validated_on_valid(run_srkit, tmp_path):
+    """The layout that the docs of `folder` name. Right: root/valid is for validation; a plain folder has none."""
+    for n, name in enumerate(("train/a", "train/b", "train/c", "valid/d")):
+        path = tmp_path / f"mine/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(n, 96, 96))
+    about, err = trained_with(run_srkit, "--model", "edsr", "--data", "mine")
+    assert (about["validation"]["name"], about["validation"]["root"]) == ("srkit:folder", "mine")
+    assert "3 pictures of 'mine', validated on 1 of 'mine'" in err
+    plain = srkit.Run(data={"name": "folder", "root": "mine/train"}).resolved(srkit.load_plugins())
+    assert plain.validation.name == "srkit:samples"
