@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from srkit import defaults
 from srkit.components import Pair, PairSequence
-from srkit.errors import DataError, ImageError, SrkitError, UsageError, one_line
+from srkit.errors import DataError, ImageError, SrkitError, UsageError, naming, one_line
 from srkit.plugins import Registry, load_plugins
 from srkit.progress import Meter, Progress, Stop, seconds_of
 from srkit.run import Part, Run
@@ -130,8 +130,8 @@ class Upscaler:
         type on the same device. range: of a gray PIL image of more than 8 bits, what black and white are: `(0, 4095)`;
         else 16 bits are 0 to 65535, and float is 0 to 1.
 
-        Raises UsageError for anything else, ImageError for an image that cannot be decoded, SrkitError when
-        memory does not suffice.
+        Raises UsageError for anything else, ImageError for an image that cannot be decoded, OutputError where what the
+        model makes is no picture (not finite, a wrong size, not in [0, 1]), SrkitError when memory does not suffice.
         """
         import numpy as np
         import torch
@@ -150,11 +150,13 @@ class Upscaler:
                 raise ImageError(f"the image cannot be decoded: {one_line(error)}") from None
             if read.notice:
                 LOG.warning("the image: %s", read.notice)
-            return image_of(upscale_picture(self._call, read, self.scale, self.device))
+            with naming(getattr(picture, "filename", "") or "the image"):
+                return image_of(upscale_picture(self._call, read, self.scale, self.device))
         if isinstance(picture, np.ndarray):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
                 raise UsageError(f"an array must be H,W,3 uint8, not {shape_of(picture)} {picture.dtype}")
-            return to_pixels(self._call(to_tensor(picture, self.device)))
+            with naming("the array"):
+                return to_pixels(self._call(to_tensor(picture, self.device)))
         if isinstance(picture, torch.Tensor):
             return self._tensor(picture)
         raise UsageError(f"a picture is a PIL image, an array or a tensor, not {type(picture).__name__}")
@@ -171,7 +173,8 @@ class Upscaler:
         if lr.min() < -1:
             raise UsageError(f"a tensor must be in [0, 1]; this one goes down to {float(lr.min()):g}")
         batch = lr if lr.ndim == 4 else lr[None]
-        sr: Tensor = self._call(batch.detach().to(self.device, torch.float32)).clamp(0, 1).to(lr.device, lr.dtype)
+        with naming("the tensor"):
+            sr: Tensor = self._call(batch.detach().to(self.device, torch.float32)).clamp(0, 1).to(lr.device, lr.dtype)
         return sr if lr.ndim == 4 else sr[0]
 
 
@@ -401,10 +404,10 @@ class ScoreResult:
 
     def table(self, *others: "ScoreResult") -> str:
         """This result, and others below it, as a table. Raises UsageError where the protocols or metrics differ."""
-        from srkit.evaluate.report import text_of, to_table
+        from srkit.evaluate.report import numeric, text_of, to_table
 
         headings, cells = to_table([result.row() for result in (self, *others)])
-        return text_of(headings, cells, right=range(3, len(headings)))
+        return text_of(headings, cells, right=numeric(headings))
 
     def __repr__(self) -> str:
         from srkit.evaluate.report import digits
@@ -455,8 +458,8 @@ def score(
     holds the named set. device: where a model by name, or a callable without parameters, computes. name: what tables
     call the model. progress, registry: as for `fit`.
 
-    Raises UnknownName, UsageError, CheckpointError, FetchError, NoWeights, or DataError for a picture that is too
-    small or comes out in a wrong size; all are SrkitError.
+    Raises UnknownName, UsageError, CheckpointError, FetchError, NoWeights, DataError for a picture that is too
+    small, or OutputError for one that comes out not finite, in a wrong size or range; all are SrkitError.
     """
     from srkit.data.named import set_named
     from srkit.data.pairs import open_dataset
@@ -487,7 +490,9 @@ def score(
             device=subject.device,
             done=lambda _: bar.one_more(set_name) if bar else None,
         )
-    pictures = [PictureScore(name=each.name, scores=each.scores, seconds=each.seconds) for each in found[label]]
+    if error := found[label].error:
+        raise error
+    pictures = [PictureScore(name=each.name, scores=each.scores, seconds=each.seconds) for each in found[label].images]
     return ScoreResult(
         model=label,
         dataset=set_name,
@@ -517,7 +522,7 @@ def subject_of(registry: Registry, model: Any, scale: int | None, device: str, p
     from torch import nn
 
     from srkit.nets import parameter_count, pick_device
-    from srkit.upscale.wrap import evaluation_mode
+    from srkit.upscale.wrap import checked, evaluation_mode
 
     if isinstance(model, FitResult):
         registry, model = model.registry, model.folder
@@ -553,7 +558,7 @@ def subject_of(registry: Registry, model: Any, scale: int | None, device: str, p
     return Subject(
         name=name,
         scale=scale,
-        call=call,
+        call=checked(call, f"'{name}'", scale),
         device=pick_device(device) if first is None else first.device,
         parameters=parameter_count(model) if isinstance(model, nn.Module) else 0,
     )

@@ -5,6 +5,7 @@ SrkitError                 exit code 1: something failed
 │   ├── UnknownName        no component, option, key or folder is called that
 │   └── OptionError        the option exists, its value does not fit
 ├── PluginError            an installed plugin breaks the contract
+├── OutputError            what a model makes is no picture of the right size and range, or it fails
 ├── ImageError             a picture cannot be read or written
 ├── DataError              a dataset is not what it should be
 ├── CheckpointError        a weight file is not what it should be
@@ -14,7 +15,8 @@ SrkitError                 exit code 1: something failed
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LISTED = 24  # names, where none is near
@@ -42,6 +44,10 @@ class OptionError(UsageError):
 
 class PluginError(SrkitError):
     """An installed plugin breaks the contract."""
+
+
+class OutputError(SrkitError):
+    """What a model makes is no picture: not finite, of a wrong size, not in [0, 1]; or the model fails."""
 
 
 class ImageError(SrkitError):
@@ -87,6 +93,15 @@ def missing_path(path: Path, what: str = "file or folder") -> UnknownName:
     near = difflib.get_close_matches(folder.name, [p.name for p in folder.parent.iterdir()], n=1)
     hint = f"; did you mean '{folder.parent / near[0]}'?" if near else f" (looked in '{folder.parent}')"
     return UnknownName(f"no {what} '{path}'{hint}")
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """A deliberate error inside names the picture it is about: `'butterfly': 'edsr' x2 makes ...`."""
+    try:
+        yield
+    except SrkitError as error:
+        raise type(error)(f"'{name}': {error}") from error.__cause__
 
 
 def one_line(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from srkit.errors import NoWeights, SrkitError, UsageError, missing_path, one_li
 from srkit.plugins import Registry, names
 
 if TYPE_CHECKING:
+    from srkit.evaluate.report import Row
     from srkit.nets import Loaded
 
 DEFAULT_SCALES = (2, 3, 4)
@@ -71,13 +72,15 @@ def bench(
     chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
 
     from srkit.data.pairs import described, open_dataset
-    from srkit.evaluate.report import Row, to_csv, to_json, to_table
-    from srkit.evaluate.score import score_set
+    from srkit.evaluate.report import numeric, to_csv, to_json, to_table
+    from srkit.evaluate.score import failed_row, score_set
 
     place = pick_device(device)
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
     built = {choice.label: choice.build() for choice in measured}
-    ready = candidates(registry, [*wanted_models, *given], words(models) + given, wanted_scales, bool(scales), place)
+    ready, broken = candidates(
+        registry, [*wanted_models, *given], words(models) + given, wanted_scales, bool(scales), place
+    )
     jobs = [
         (scale, loaded, name, open_dataset(dataset, folder, "test", scale))
         for scale, loaded in ready.items()
@@ -85,7 +88,7 @@ def bench(
     ]
     for scale, _, name, pairs in jobs:
         display.say(f"{name} x{scale}: {described(pairs)}")
-    rows: list[Row] = []
+    rows = [failed_row(word, scale, "", error, built, chosen_protocol) for word, (scale, error) in broken.items()]
     with display.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
         for scale, loaded, name, pairs in jobs:
             rows += score_set(
@@ -103,36 +106,51 @@ def bench(
         raise SrkitError("nothing was scored: no model with weights fits the scales and sets asked for")
     if as_json or as_csv:
         print(to_json(rows) if as_json else to_csv(rows), end="" if as_csv else "\n")
-        return
-    headings, cells = to_table(rows)
-    display.table(headings, cells, right=range(3, len(headings)))
+    else:
+        headings, cells = to_table(rows)
+        display.table(headings, cells, right=numeric(headings))
+    tell_failures(rows)
+
+
+def tell_failures(rows: "list[Row]") -> None:
+    """Say what failed and why; SrkitError if anything did, so that a table with a gap is no success."""
+    failed = [row for row in rows if row.error]
+    for row in failed:
+        display.say(f"{row.model} x{row.scale}{f' on {row.dataset}' if row.dataset else ''}: {row.error}")
+    if failed:
+        raise SrkitError(f"{len(failed)} of {len(rows)} rows have no scores")
 
 
 def candidates(
     registry: Registry, models: list[str], named: list[str], scales: list[int], scales_named: bool, device: Any
-) -> "dict[int, dict[str, Loaded]]":
-    """For each scale the models that have weights for it, by the name their rows get.
+) -> "tuple[dict[int, dict[str, Loaded]], dict[str, tuple[int, SrkitError]]]":
+    """(ready, broken): for each scale the models that have weights for it, by the name their rows get; what fails.
 
     Of what the user did not name, that which has no weights is passed over. A model the user named must
-    have weights, at every scale if scales were named too, else at one.
+    have weights, at every scale if scales were named too, else at one; one whose file or plugin is broken is in
+    `broken`, with a scale and its error, and the others are scored.
     """
     from srkit.weights.find import is_path
     from srkit.weights.loading import load_model
 
     ready: dict[int, dict[str, Loaded]] = {scale: {} for scale in scales}
+    broken: dict[str, tuple[int, SrkitError]] = {}
     for word in dict.fromkeys(models):
-        errors = []
+        errors: dict[int, SrkitError] = {}
         for scale in scales:
             try:
                 with display.Meter() as meter:
                     loaded = load_model(registry, word, scale, device, meter)
             except SrkitError as error:
-                errors.append(error)
+                errors[scale] = error
                 continue
             if not loaded.origin or loaded.origin not in [other.origin for other in ready[scale].values()]:
                 ready[scale][word if is_path(word) else loaded.model.label] = loaded
+        faults = {scale: error for scale, error in errors.items() if not isinstance(error, NoWeights | UsageError)}
         if word in named and errors and (scales_named or len(errors) == len(scales)):
-            raise errors[0]
-        if broken := [error for error in errors if not isinstance(error, NoWeights | UsageError)]:
-            display.say(one_line(broken[0]))
-    return ready
+            if not faults:
+                raise next(iter(errors.values()))
+            broken[word] = next(iter(faults.items()))
+        elif faults:
+            display.say(one_line(next(iter(faults.values()))))
+    return ready, broken

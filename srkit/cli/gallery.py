@@ -57,7 +57,7 @@ def gallery(
     from srkit.data.pairs import open_dataset
     from srkit.evaluate.gallery import Windows, make_gallery, zoom_of
     from srkit.evaluate.protocol import DEFAULT, protocol_named
-    from srkit.evaluate.report import to_table
+    from srkit.evaluate.report import numeric, to_table
     from srkit.evaluate.sheet import LARGEST
     from srkit.nets import pick_device
 
@@ -91,7 +91,7 @@ def gallery(
         )
     write(made, out)
     headings, cells = to_table(made.rows)
-    display.table(headings, cells, right=range(3, len(headings)))
+    display.table(headings, cells, right=numeric(headings))
     print(f"{made.title}: {out / SHEET}, {out / PAGE}")
 
 

@@ -10,7 +10,7 @@ import typer
 from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import Device, SelfEnsemble, Wrappers, chosen_wrappers, some_words
-from srkit.errors import SrkitError, UsageError, missing_path, one_line
+from srkit.errors import SrkitError, UsageError, missing_path, naming, one_line
 from srkit.plugins import Choice
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def one(
             loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, backend=backend, done=done
         )
         device = next((p.device for p in loaded.net.parameters()), "cpu")
-        result = upscale_picture(upscaler, picture, loaded.scale, device)
+        with naming(str(photo)):
+            result = upscale_picture(upscaler, picture, loaded.scale, device)
     if lost := write_picture(target, result):
         display.say(f"{target}: {lost}")
     (height, width), (tall, wide) = picture.rgb.shape[:2], result.rgb.shape[:2]

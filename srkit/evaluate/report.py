@@ -10,10 +10,15 @@ from typing import Any
 
 from srkit.errors import UsageError
 
+ERROR = "error"  # the heading
+
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one set at one scale. scores: the mean over images by metric, in metric's units."""
+    """One model on one set at one scale. scores: the mean over images by metric, in metric's units.
+
+    error: why there are none; then they and the time are NaN. images: that were scored.
+    """
 
     model: str
     scale: int
@@ -24,6 +29,7 @@ class Row:
     parameters: int
     seconds: float
     origin: str = ""
+    error: str = ""
 
     def flat(self) -> dict[str, Any]:
         """The row as JSON and CSV give it. A score that is not finite (identical images) is null."""
@@ -36,8 +42,9 @@ class Row:
             "protocol": self.protocol,
             **scores,
             "parameters": self.parameters,
-            "seconds_per_image": self.seconds,
+            "seconds_per_image": self.seconds if math.isfinite(self.seconds) else None,
             "origin": self.origin,
+            "error": self.error or None,
         }
 
 
@@ -63,20 +70,30 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """(headings, cells): scores with their protocol in the heading, times in seconds per image."""
+    """(headings, cells): scores with their protocol in the heading, times in seconds per image.
+
+    The last column says why a row has no scores, if there is such a row.
+    """
     protocol = protocol_of(rows)
     metrics = list(rows[0].scores)
     for row in rows:
         if list(row.scores) != metrics:
             raise UsageError(f"scores by other metrics: {', '.join(metrics)} and {', '.join(row.scores)}")
     headings = ["model", "scale", "set", *(f"{m.upper()} ({protocol})" for m in metrics), "parameters", "s/image"]
+    errors = any(row.error for row in rows)
     cells = [
         [row.model, f"x{row.scale}", row.dataset]
-        + [digits(m, row.scores[m]) for m in metrics]
-        + [f"{row.parameters:,}", f"{row.seconds:.3f}"]
+        + ["-" if row.error else digits(m, row.scores[m]) for m in metrics]
+        + [f"{row.parameters:,}", "-" if row.error else f"{row.seconds:.3f}"]
+        + ([row.error] if errors else [])
         for row in rows
     ]
-    return headings, cells
+    return [*headings, ERROR] if errors else headings, cells
+
+
+def numeric(headings: Sequence[str]) -> list[int]:
+    """The columns of `to_table` that are aligned to the right."""
+    return [i for i, heading in enumerate(headings) if i >= 3 and heading != ERROR]
 
 
 def digits(metric: str, value: float) -> str:

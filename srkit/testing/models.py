@@ -268,8 +268,8 @@ def tiles(choice: Choice, scale: int) -> None:
     if sum(p.numel() for p in net.parameters()) > LARGE:
         raise Note("not tried: a large network; use a small preset")
     lr = picture(1, 3, field + 45, field + 61)
-    whole = make_upscaler(net, choice, scale, tile=0)(lr)
-    tiled = make_upscaler(net, choice, scale, tile=32)(lr)
+    whole = make_upscaler(net, choice, scale, tile=0, in_range=False)(lr)  # its weights are random
+    tiled = make_upscaler(net, choice, scale, tile=32, in_range=False)(lr)
     near(
         whole,
         tiled,

@@ -159,7 +159,7 @@ class Keeper:
     def score_picture(self, scale: int, index: int) -> ImageScore:
         trainee, store = self.trainee, self.trainee.validation[scale]
         return score_image(
-            make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last),
+            make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last, in_range=False),
             store.image("lr", index),
             store.image("hr", index),
             scale=scale,

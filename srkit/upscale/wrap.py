@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import prod
+from math import isfinite, prod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srkit.errors import SrkitError
+from srkit.errors import OutputError, SrkitError, one_line
+from srkit.nets import out_of_memory
 from srkit.plugins import Choice
 from srkit.upscale.backend import tile_function
 from srkit.upscale.size import crop_to, pad_to_multiple
 from srkit.upscale.tiles import TILE, tiled
 
 Upscale = Callable[[Tensor], Tensor]
+
+FAR = 0.25  # between the mean of a picture and that of what is made of it: then these are no values in [0, 1]
 
 
 def make_upscaler(
@@ -26,6 +29,7 @@ def make_upscaler(
     wrappers: Sequence[Choice] = (),
     backend: Choice | None = None,
     channels_last: bool = True,
+    in_range: bool = True,
     done: Callable[[int, int], None] = lambda tiles, total: None,
 ) -> Upscale:
     """An upscaler, `B,3,H,W` float in [0, 1] to `B,3,s*H,s*W`, without gradients, in evaluation mode.
@@ -33,10 +37,13 @@ def make_upscaler(
     tile: side of a tile in LR pixels; 0 for none; None for the default where the model declares its
     receptive field, so that tiles cannot be seen, and none where it does not. backend: what the network runs in,
     with its options; None for PyTorch, which `channels_last` is for. Any other may hold the weights as they are now.
+
+    What comes out is checked as `checked` says, of the network and of each wrapper. The range is that of the
+    outermost, and of none where `in_range` is False: a network in training may be anywhere.
     """
     record = model.component
     with evaluation_mode(net):
-        forward = tile_function(backend, net, model, scale, channels_last)
+        forward = sized(tile_function(backend, net, model, scale, channels_last), f"'{model.label}'", scale)
     field = record.receptive_field
     if callable(field):
         field = field(scale, **model.options)
@@ -53,16 +60,79 @@ def make_upscaler(
                     sr = tiled(forward, padded, scale, tile, overlap, multiple=record.size_multiple, done=done)
                 else:
                     sr = forward(padded)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
             raise SrkitError(
                 f"out of memory on {width}x{height} pixels; try --tile {max(64, (tile or 512) // 2)}"
             ) from error
         return crop_to(sr, height * scale, width * scale)
 
-    upscaler: Upscale = upscale
-    for wrapper in wrappers:
-        upscaler = wrapper.build(upscaler)
+    # A wrapper that is there to change pictures may change their mean as well.
+    in_range = in_range and not any(getattr(wrapper.component, "changes", False) for wrapper in wrappers)
+    upscaler = checked(upscale, f"'{model.label}'", scale, in_range=in_range and not wrappers)
+    for number, wrapper in enumerate(wrappers, 1):
+        name = f"wrapper '{wrapper.label}' around '{model.label}'"
+        upscaler = checked(wrapper.build(upscaler), name, scale, in_range=in_range and number == len(wrappers))
     return upscaler
+
+
+def checked(upscaler: Upscale, name: str, scale: int, *, in_range: bool = True) -> Upscale:
+    """The same upscaler, which raises OutputError where it fails or gives no picture of what it was given.
+
+    That is a tensor of another size, a value that is not finite, and, with `in_range`, a mean farther than 0.25 from
+    the picture's: bicubic keeps the mean exactly, values in 0..255 or -1..1 do not. What overshoots is clipped later.
+    """
+
+    def call(lr: Tensor) -> Tensor:
+        size = f"{lr.shape[-1]}x{lr.shape[-2]} pixels"
+        try:
+            sr = upscaler(lr)
+        except SrkitError:
+            raise
+        except Exception as error:
+            raise OutputError(f"{name} x{scale} fails on {size}: {one_line(error)}") from error
+        check_size(sr, lr, name, scale)
+        means = sr.mean((1, 2, 3), dtype=torch.float32)
+        pairs = torch.stack([means, lr.mean((1, 2, 3)).to(means)], 1)
+        for mean, wanted in pairs.tolist():  # one copy from the device
+            if not isfinite(mean):
+                raise OutputError(
+                    f"{name} x{scale} makes values that are not finite of {size}: "
+                    "its weights are damaged, or its number format overflows"
+                )
+            if in_range and abs(mean - wanted) > FAR:
+                raise OutputError(
+                    f"{name} x{scale} makes values around {mean:.3g} of {size} around {wanted:.3g}: "
+                    "its range is not [0, 1], or it is not trained"
+                )
+        return sr
+
+    return call
+
+
+def sized(forward: Upscale, name: str, scale: int) -> Upscale:
+    """The same function of a tile, which raises OutputError for a wrong size: after cropping it would not be seen."""
+
+    def call(lr: Tensor) -> Tensor:
+        sr = forward(lr)
+        check_size(sr, lr, name, scale)
+        return sr
+
+    return call
+
+
+def check_size(sr: object, lr: Tensor, name: str, scale: int) -> None:
+    """Raises OutputError for what is no tensor of B,3,scale*H,scale*W."""
+    height, width = lr.shape[-2:]
+    if not isinstance(sr, Tensor):
+        raise OutputError(f"{name} x{scale} makes a {type(sr).__name__}, not a tensor of B,3,H,W")
+    if tuple(sr.shape) != (lr.shape[0], 3, height * scale, width * scale):
+        made = f"{sr.shape[-1]}x{sr.shape[-2]}" if sr.shape[:2] == (lr.shape[0], 3) else str(list(sr.shape))
+        raise OutputError(
+            f"{name} x{scale} makes {made} of {width}x{height} pixels, not {width * scale}x{height * scale}: "
+            "is its scale another one, or its padding too small?"
+        )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import srkit
-from srkit import DataError, Model, OptionError, Pair, Part, Run, UnknownName, UsageError
+from srkit import DataError, Model, OptionError, OutputError, Pair, Part, Run, UnknownName, UsageError
 from srkit import progress as shown
 from srkit.api import RunValues
 from srkit.run import OWN_KEYS, read_run_file, scalar_options
@@ -43,7 +43,7 @@ def test_three_lines_in_a_fresh_interpreter(tmp_path):
 import sys, srkit
 trained = srkit.fit(model={"name": "edsr", "n_resblocks": 1, "n_feats": 4}, steps=3, batch=2, patch=12, device="cpu")
 scores = srkit.score(trained, "samples", metrics="psnr")
-large = trained.load().upscale(__import__("numpy").zeros((8, 9, 3), "uint8"))
+large = trained.load().upscale(__import__("numpy").full((8, 9, 3), 110, "uint8"))
 assert large.shape == (16, 18, 3)
 assert scores.scores["psnr"] == trained.best.score, (scores, trained)
 assert not [name for name in sys.modules if name.startswith("srkit.cli")]
@@ -190,6 +190,7 @@ def test_a_network_of_ones_own_needs_no_package(registry, trained):
         def __init__(self):
             super().__init__()
             self.one = nn.Conv2d(3, 12, 3, padding=1)
+            nn.init.constant_(self.one.bias, 0.45)
 
         def forward(self, lr):
             return torch.pixel_shuffle(self.one(lr), 2)
@@ -263,7 +264,7 @@ def test_pairs_and_callables_are_scored(photo):
             srkit.score(model, dataset, scale, **more)
     with pytest.raises(DataError, match="the dataset has no pictures"):
         srkit.score("bicubic", [], 2)
-    with pytest.raises(DataError, match="'cat': the model made 45x40, not 90x80"):
+    with pytest.raises(OutputError, match="'cat': '<lambda>' x2 makes 45x40 of 45x40 pixels, not 90x80"):
         srkit.score(lambda lr: lr, pairs, 2)
 
 
