@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from srkit.cli import bench, data, doctor, gallery, plugins, sweep, train, upscale, weights
+from srkit.cli import bench, data, display, doctor, gallery, plugins, sweep, train, upscale, weights
 from srkit.cli.from_plugins import WithPlugins
 from srkit.cli.notices import notices
 from srkit.errors import SrkitError, did_you_mean, one_line
@@ -44,7 +44,7 @@ def options(
     if version:
         from srkit import __version__
 
-        print(f"srkit {__version__}")
+        display.result(f"srkit {__version__}")
         raise typer.Exit
 
 
@@ -52,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code: 0, 1 for a failure, 2 for wrong use, 130 for an interruption."""
     try:
         with notices():
-            code = app(list(arguments), standalone_mode=False, prog_name="srkit")
+            command = display.apart(typer.main.get_command(app))
+            code = command(list(arguments), standalone_mode=False, prog_name="srkit")
         if sys.stdout is not None:
             sys.stdout.flush()
         if code == 130:
@@ -99,5 +100,7 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
 
 
 def main() -> None:
+    display.keep_stdout()
     code = run(sys.argv[1:])
+    sys.stdout = sys.stderr  # for what plugins print when the process ends
     sys.exit(code)

@@ -105,7 +105,7 @@ def bench(
     if not rows:
         raise SrkitError("nothing was scored: no model with weights fits the scales and sets asked for")
     if as_json or as_csv:
-        print(to_json(rows) if as_json else to_csv(rows), end="" if as_csv else "\n")
+        display.result(to_json(rows) if as_json else to_csv(rows), end="" if as_csv else "\n")
     else:
         headings, cells = to_table(rows)
         display.table(headings, cells, right=numeric(headings))

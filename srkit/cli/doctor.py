@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from srkit.cli import display
 from srkit.cli.choose import AsJson
 from srkit.commands import resolved
 from srkit.errors import SrkitError, one_line
@@ -35,10 +36,10 @@ def doctor(as_json: AsJson = False) -> None:
         "broken": broken,
     }
     if as_json:
-        print(json.dumps(about, indent=2))
+        display.result(json.dumps(about, indent=2))
     else:
         for key, value in about.items():
-            print(f"{key:<10}{told(value)}")
+            display.result(f"{key:<10}{told(value)}")
     if broken:
         raise typer.Exit(1)
 

@@ -92,7 +92,7 @@ def gallery(
     write(made, out)
     headings, cells = to_table(made.rows)
     display.table(headings, cells, right=numeric(headings))
-    print(f"{made.title}: {out / SHEET}, {out / PAGE}")
+    display.result(f"{made.title}: {out / SHEET}, {out / PAGE}")
 
 
 def make_columns(

@@ -61,7 +61,7 @@ def plugins(
             }
             for e in entries
         ]
-        print(json.dumps({"plugins": listed, "notices": registry.notices}, indent=2))
+        display.result(json.dumps({"plugins": listed, "notices": registry.notices}, indent=2))
         return
     if not entries:
         raise SrkitError(f"nothing fits{f' --kind {kind}' if kind else ''}{f' --search {search}' if search else ''}")
@@ -82,7 +82,7 @@ def show_one(
     registry = display.load()
     found = everything_called(registry, name)
     if as_json:
-        print(json.dumps([describe(entry) for entry in found], indent=2, default=str))
+        display.result(json.dumps([describe(entry) for entry in found], indent=2, default=str))
     for entry in () if as_json else found:
         show(entry)
 
@@ -102,8 +102,8 @@ def new(
     written = new_plugin(name, kind, licence, into)
     folder = written[0].parent
     for path in written:
-        print(path)
-    print(f"\nnext:  pip install -e {folder}\n       srkit plugins check {bare}")
+        display.result(path)
+    display.result(f"\nnext:  pip install -e {folder}\n       srkit plugins check {bare}")
 
 
 def refuse_taken(registry: Registry, kind: str, name: str) -> None:
@@ -142,18 +142,18 @@ def check(
         }
     faults = sum(f.outcome == "fault" for findings in found.values() for f in findings)
     if as_json:
-        print(json.dumps({what: [asdict(f) for f in findings] for what, findings in found.items()}, indent=2))
+        display.result(json.dumps({what: [asdict(f) for f in findings] for what, findings in found.items()}, indent=2))
     for what, findings in () if as_json else found.items():
-        print(what)
+        display.result(what)
         for f in findings:
-            print(f"  {f.outcome:<6} {f.check}" + (f": {f.text}" if f.text else ""))
+            display.result(f"  {f.outcome:<6} {f.check}" + (f": {f.text}" if f.text else ""))
             if f.advice:
-                print(f"         -> {f.advice}")
+                display.result(f"         -> {f.advice}")
     if faults:
         raise SrkitError(f"{faults} fault{'s' if faults > 1 else ''} found")
     notes = sum(f.outcome == "note" for findings in found.values() for f in findings)
     if not as_json:
-        print("it keeps the contract" + (f", as far as it was checked ({notes} not made)" if notes else ""))
+        display.result("it keeps the contract" + (f", as far as it was checked ({notes} not made)" if notes else ""))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -180,9 +180,9 @@ def pip_and_compare(words: list[str]) -> None:
     after = installed()
     for sign, lines in (("+", after - before), ("-", before - after)):
         for line in sorted(lines):
-            print(f"{sign} {line}")
+            display.result(f"{sign} {line}")
     if after == before:
-        print("no plugin was added or removed")
+        display.result("no plugin was added or removed")
 
 
 def installed() -> set[str]:
@@ -247,12 +247,12 @@ def describe(entry: Entry) -> dict[str, Any]:
 
 def show(entry: Entry) -> None:
     about = describe(entry)
-    print(f"{entry.kind} {entry.component.name}  ({entry.package} {entry.version})")
+    display.result(f"{entry.kind} {entry.component.name}  ({entry.package} {entry.version})")
     for key in ("summary", "paper", "licence"):
         if about.get(key):
-            print(f"  {about[key]}")
+            display.result(f"  {about[key]}")
     if isinstance(entry.component, Model):
-        print(f"  scales {', '.join(f'x{s}' for s in entry.component.scales)}")
+        display.result(f"  scales {', '.join(f'x{s}' for s in entry.component.scales)}")
     options: dict[str, Option] = declared_options(entry)
     if options:
         rows = [
@@ -261,9 +261,9 @@ def show(entry: Entry) -> None:
         ]
         display.table(["option", "type", "bound", "default", "help"], rows)
     else:
-        print("  no options")
+        display.result("  no options")
     for preset, values in about.get("presets", {}).items():
-        print(f"  preset {preset}: {', '.join(f'{k}={v}' for k, v in values.items()) or 'the defaults'}")
+        display.result(f"  preset {preset}: {', '.join(f'{k}={v}' for k, v in values.items()) or 'the defaults'}")
     for w in getattr(entry.component, "weights", ()):
         claims = ", ".join(f"{k} {v}" for k, v in w.claims.items())
         what = [
@@ -274,12 +274,14 @@ def show(entry: Entry) -> None:
             w.trained_on,
             w.licence,
         ]
-        print("  weights " + " ".join(word for word in what if word))
+        display.result("  weights " + " ".join(word for word in what if word))
     if about.get("layouts"):
-        print(f"  weights of {', '.join(about['layouts'])} load as they are; to write them: srkit weights convert")
+        display.result(
+            f"  weights of {', '.join(about['layouts'])} load as they are; to write them: srkit weights convert"
+        )
     if getattr(entry.component, "archives", ()):
-        print(f"  {entry.component.page}\n  get it: srkit data fetch {entry.component.name}")
+        display.result(f"  {entry.component.page}\n  get it: srkit data fetch {entry.component.name}")
     if isinstance(entry.component, Model) and entry.component.from_file is not None:
-        print("  it reads weight files: srkit upscale PHOTO --model FILE")
+        display.result("  it reads weight files: srkit upscale PHOTO --model FILE")
     elif isinstance(entry.component, Model) and entry.component.trainable and not entry.component.weights:
-        print(f"  no weights registered; train: srkit train --model {entry.component.name}")
+        display.result(f"  no weights registered; train: srkit train --model {entry.component.name}")

@@ -78,7 +78,7 @@ def sweep(
     sweeper.train()
     results = write_report(folder, cells)
     if as_json:
-        print(to_json(results, cells), end="")
+        display.result(to_json(results, cells), end="")
     elif results:
         headings, rows = to_table(results)
         display.table(headings, rows, right=range(len(varied), len(varied) + 5))

@@ -106,7 +106,9 @@ def print_recipes(registry: Registry) -> None:
             [recipe.name, run.model.name, scales, f"{run.steps:,}", recipe.package, told(recipe.expected), about]
         )
     display.table(["recipe", "model", "scale", "steps", "package", "expected", "about"], rows, right=[3])
-    print("srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from")
+    display.result(
+        "srkit train --run RECIPE trains one, --set key=value changes it; its file says where its settings are from"
+    )
 
 
 def told(expected: "Sequence[Expected]") -> str:
@@ -127,7 +129,9 @@ def report(outcome: Any, run: Any, folder: Path, registry: Registry) -> None:
         where = f"protocol {selection.protocol.name}, {run.validation.name}"
         best = f"; best {selection.told(score)} ({where}) at step {step:,}"
     early = f"; ended early, {run.early_stop} validations without a new best" if outcome.reason == "no better" else ""
-    print(f"{outcome.steps:,} of {run.steps:,} steps done{best}{early}")
+    display.result(f"{outcome.steps:,} of {run.steps:,} steps done{best}{early}")
     if outcome.reason in ("time", "stopped"):
-        print(f"go on:    srkit train --resume {quote(str(folder))}")
-    print(f"score:    srkit bench {quote(str(folder))}\nuse:      srkit upscale PHOTO --model {quote(str(folder))}")
+        display.result(f"go on:    srkit train --resume {quote(str(folder))}")
+    display.result(
+        f"score:    srkit bench {quote(str(folder))}\nuse:      srkit upscale PHOTO --model {quote(str(folder))}"
+    )

@@ -67,7 +67,7 @@ def upscale(
     failures = []
     for photo, target in zip(inputs, targets, strict=True):
         try:
-            print(one(loaded, photo, target, read, wrappers, tile, backend=runtime))
+            display.result(one(loaded, photo, target, read, wrappers, tile, backend=runtime))
         except SrkitError as error:
             failures.append(error)
             if len(inputs) > 1:

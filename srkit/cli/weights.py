@@ -41,12 +41,12 @@ def show(
     else:
         found = weights_called(registry, word)
     if as_json:
-        print(json.dumps(found if len(found) != 1 else found[0], indent=2))
+        display.result(json.dumps(found if len(found) != 1 else found[0], indent=2))
         return
     for about in found:
         show_table(about)
     if not found:
-        print(f"'{word}' has no weights; train it with: srkit train --model {quote(word)}")
+        display.result(f"'{word}' has no weights; train it with: srkit train --model {quote(word)}")
 
 
 @app.command()
@@ -78,11 +78,13 @@ def convert(
     if done.note:
         display.say(f"{file} does not say {done.note}; that was assumed, --set says otherwise")
     scales = " ".join(f"x{scale}" for scale in done.scales)
-    print(f"{out}: {done.model.label} {scales}, from {done.source} to {done.target}")
+    display.result(f"{out}: {done.model.label} {scales}, from {done.source} to {done.target}")
     if done.target == OWN:
-        print(f"use:  srkit upscale PHOTO --model {quote(str(out))}")
+        display.result(f"use:  srkit upscale PHOTO --model {quote(str(out))}")
     elif done.settings:
-        print(f"to tell {done.target}:  {', '.join(f'{name}: {value}' for name, value in done.settings.items())}")
+        display.result(
+            f"to tell {done.target}:  {', '.join(f'{name}: {value}' for name, value in done.settings.items())}"
+        )
 
 
 @app.command()
@@ -116,13 +118,13 @@ def push(
     if dry_run:
         folder = out or Path(repository.rpartition("/")[2])
         for path in publish.prepare(registry, source, folder, repository, licence):
-            print(path)
+            display.result(path)
         return
     publish.check_token()
     with TemporaryDirectory(prefix="srkit-push-") as temporary:
         files = publish.prepare(registry, source, Path(temporary), repository, licence)
         address = publish.push(files, repository, private)
-    print(f"{address}\nuse:  srkit upscale PHOTO --model {repository}")
+    display.result(f"{address}\nuse:  srkit upscale PHOTO --model {repository}")
 
 
 @app.command()
@@ -143,7 +145,7 @@ def pull(
         path = hub.pull(repository, meter) if out is None else hub.pull_to(repository, out, meter)
     show_table(describe(registry, path))
     word = repository if out is None else str(out)
-    print(f'use:     srkit upscale PHOTO --model {quote(word)}\npython:  srkit.load("{word}").upscale(image)')
+    display.result(f'use:     srkit upscale PHOTO --model {quote(word)}\npython:  srkit.load("{word}").upscale(image)')
 
 
 def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:

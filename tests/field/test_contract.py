@@ -1,5 +1,7 @@
 """What authors and users of plugins wanted of the contract, from public trackers: one test a complaint."""
 
+import ast
+import json
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -269,3 +271,130 @@ def test_the_fields_of_the_other_records_are_checked_too():
         Dataset(name="d", build=len, benchmark=1)
     with pytest.raises(TypeError, match="'psnr': range wants a tuple of float, float"):
         Metric(name="psnr", build=len, range=(0,))
+
+
+# --- 18: results have a channel of their own
+
+LOUD = """
+import atexit, os, subprocess, sys
+from pathlib import Path
+from srkit import Dataset, Metric, Model, Pair, hookimpl, imresize
+
+
+def noise(where):
+    print("print in", where)
+    os.write(1, f"write in {where}\\n".encode())
+    subprocess.run([sys.executable, "-c", f"print('process in {where}')"], check=True)
+    sys.__stdout__.write(f"original in {where}\\n")
+
+
+noise("module")
+atexit.register(noise, "atexit")
+
+
+def build(scale):
+    import torch
+    noise("build")
+    class Loud(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 1), torch.nn.PixelShuffle(2))
+        def forward(self, lr):
+            noise("forward")
+            up = torch.nn.functional.interpolate(lr, scale_factor=2)
+            return up + 1e-3 * self.net(lr)
+    return Loud()
+
+
+@hookimpl
+def srkit_models():
+    noise("hook")
+    return [Model(name="loud", build=build, scales=(2,), trainable={trainable}, receptive_field=1)]
+"""
+
+
+def program(*words, site=None, **more):
+    """`python -m srkit`, as a user runs it."""
+    import os
+    import subprocess
+    import sys
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "srkit", *words], env=environment, capture_output=True, text=True, timeout=300, **more
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("plugins", "--json"), ("bench", "--json", "--models", "loud", "--scales", "2", "--sets", "samples")]
+)
+def test_json_is_json_whatever_a_plugin_prints(install, tmp_path, words):
+    """turbot/steampipe#1110, d4rkr00t/whybundled#5: what a plugin wrote on stdout made the JSON invalid.
+
+    Right: stdout is the result alone; prints, os.write(1) and the output of subprocesses are on stderr.
+    """
+    install("srkit-loud", LOUD.replace("{trainable}", "False"))
+    done = program(*words, site=tmp_path / "site/srkit-loud")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    places = ["module", "hook", "atexit"] + (["build", "forward"] if words[0] == "bench" else [])
+    for place in places:
+        for kind in ("print", "write", "process", "original"):
+            assert f"{kind} in {place}" in done.stderr
+
+
+def test_a_training_prints_its_result_alone(install, tmp_path):
+    """d4rkr00t/whybundled#5, of what is no JSON: the last lines of a training are read by scripts too."""
+    install("srkit-loud", LOUD.replace("{trainable}", "True"))
+    words = ["--model", "loud", "--steps", "2", "--set", "batch=1", "--set", "patch=8", "--device", "cpu"]
+    done = program("train", *words, "--out", "run", site=tmp_path / "site/srkit-loud")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2 of 2 steps done")
+    assert [line.split(":")[0] for line in lines[1:]] == ["score", "use"]
+    assert "print in forward" in done.stderr
+
+
+def test_a_command_inside_this_process_keeps_prints_apart_too(install, run_srkit):
+    """Found in a review: `run` is called by tests and by other programs."""
+    install("srkit-loud", LOUD.replace("{trainable}", "False").replace("atexit.register", "# "))
+    code, out, err = run_srkit("bench", "--json", "--models", "loud", "--scales", "2", "--sets", "samples")
+    assert code == 0
+    assert json.loads(out)
+    assert "print in forward" in err
+
+
+def test_help_and_version_are_results(tmp_path):
+    """Found in a review. Right: both are on stdout, and a reader that stops early is no error."""
+    for words in (["--help"], ["bench", "--help"], ["--version"]):
+        done = program(*words, site=tmp_path)
+        assert done.returncode == 0
+        assert "srkit" in done.stdout
+        assert done.stderr == ""
+
+
+def test_a_reader_that_stops_early_sees_no_traceback(tmp_path):
+    """Found in a review: `srkit plugins | head -1` after stdout got a descriptor of its own."""
+    import os
+    import subprocess
+    import sys
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "srkit", "plugins"], env=environment, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+def test_every_result_goes_by_that_channel():
+    """Found in a review: a `print` in a command goes to stderr, where nobody reads a result."""
+    import srkit.cli
+
+    for path in Path(srkit.cli.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+                assert "file" in {each.arg for each in node.keywords}, f"{path}:{node.lineno}: use display.result"

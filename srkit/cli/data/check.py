@@ -68,9 +68,9 @@ def check(
     report = replace(report, findings=[*findings, *report.findings])
     if as_json:
         display.say(f"{source} x{scale}: {described(pairs)}")
-        print(json.dumps(asdict(report), indent=2))
+        display.result(json.dumps(asdict(report), indent=2))
     else:
-        print(f"data: {described(pairs)}")
+        display.result(f"data: {described(pairs)}")
         show(report, f"'{source}' x{scale}, split {split}")
     if report.count("error"):
         raise typer.Exit(1)
@@ -120,10 +120,10 @@ def show(report: "Report", what: str) -> None:
     given = f"LR against HR ({checked['lr_given']:,} given)" if checked["lr_given"] else "no LR to compare"
     sets = ", ".join(f"{name} ({count})" for name, count in checked["against"].items())
     leaks = f"leaks into {sets}" if sets else "no leaks, because there is no test set"
-    print(
+    display.result(
         f"checked: {checked['read']:,} of {report.pictures:,} pictures of {what}, by their pixels: sizes, {given},"
         f" duplicates, JPEG blocks, {leaks}"
     )
     words = {"error": "error", "warning": "warning", "info": "note"}
     counts = [f"{n:,} {word}{'s' * (n > 1)}" for severity, word in words.items() if (n := report.count(severity))]
-    print(f"found: {', '.join(counts) or 'nothing wrong'}")
+    display.result(f"found: {', '.join(counts) or 'nothing wrong'}")

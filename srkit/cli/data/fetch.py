@@ -76,7 +76,7 @@ def fetch(
         except FetchError as error:
             raise FetchError(f"{error}; {by_hand(missing[i:], place)}") from None
         display.say(f"{archive.file}: {', '.join(f'{count:,} in {folder}' for folder, count in pictures.items())}")
-    print(usage(dataset, archives, root))
+    display.result(usage(dataset, archives, root))
 
 
 def wanted(registry: Registry, dataset: Dataset, scale: list[str] | None, track: str | None) -> list[Archive]:

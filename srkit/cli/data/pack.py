@@ -27,5 +27,5 @@ def pack(
     about = f"{choice.entry.qualified} {Path(source).name} {split}"
     with display.Progress(f"packing {source} x{scale}", len(pairs)) as progress:
         write_shards(pairs, scale, shards, out, about, lambda done, total: progress.at(done))
-    print(f"{len(pairs):,} pictures in {shards} shards in {out}")
-    print(f"train:    torchrun --nproc-per-node N -m srkit train --set data.name=shards --set data.root={out}")
+    display.result(f"{len(pairs):,} pictures in {shards} shards in {out}")
+    display.result(f"train:    torchrun --nproc-per-node N -m srkit train --set data.name=shards --set data.root={out}")

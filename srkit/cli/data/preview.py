@@ -55,7 +55,7 @@ def preview(
     label = ", ".join(part["name"] for part in chosen)
     columns = {"LR": plain.lr, "HR": plain.hr, f"LR, {label}": changed.lr, f"HR, {label}": changed.hr}
     write_picture(out, Picture(sheet(columns)))
-    print(f"{count} patches of {source} x{scale}, plain and with {label}: {out}")
+    display.result(f"{count} patches of {source} x{scale}, plain and with {label}: {out}")
 
 
 def augmentations(names: list[str], assigned: Iterable[str]) -> list[dict[str, Any]]:
