@@ -43,6 +43,9 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(help="Start from these weights, where names and shapes match.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start from --init-from even where less than a tenth of the model is in it.")
+    ] = False,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0 if not given.")] = None,
     resident: Annotated[str, typer.Option(help="Keep the pixels on the GPU: auto (where they fit), yes, no.")] = "auto",
@@ -66,6 +69,7 @@ def train(
         save_seconds=display.seconds_of(save_every) or math.inf,
         resident=resident,
         stop=Stop(),
+        force=force,
     )
     layers: list[dict[str, Any]] = [
         {"model": model} if model else {},

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from srkit.evaluate.selection import Selection
 from srkit.files import write_atomically
 from srkit.sweep.grid import Cell
 from srkit.sweep.train import Record, read_record
+
+SEED = "seed"  # the key of a run whose values are repetitions, of which mean and standard deviation are given
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,43 @@ def read_result(cell: Cell) -> Result | None:
     if not curve:
         raise SrkitError(f"'{path}' has no validation in it; delete '{cell.folder}' to train that cell anew")
     return Result(cell, record, curve)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The finished cells that differ in their seed only. Standard deviations are those of a sample, over n - 1."""
+
+    results: Sequence[Result]
+
+    @property
+    def n(self) -> int:
+        return len(self.results)
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """Mean and standard deviation of the best scores."""
+        return mean_and_deviation([result.best[1] for result in self.results])
+
+    @property
+    def final(self) -> tuple[float, float]:
+        """Mean and standard deviation of the last scores."""
+        return mean_and_deviation([result.curve[-1][1] for result in self.results])
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan
+    return statistics.fmean(values), statistics.stdev(values)
+
+
+def spreads(results: Sequence[Result]) -> list[Spread]:
+    """One for each combination of the other varied keys that has several seeds; none where the seed is not varied."""
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for result in results:
+        if SEED in result.cell.words:
+            others = tuple(word for key, word in result.cell.words.items() if key != SEED)
+            groups.setdefault(others, []).append(result)
+    return [Spread(group) for group in groups.values() if len(group) > 1]
 
 
 def write_report(out: Path, cells: Sequence[Cell]) -> list[Result]:
@@ -104,9 +144,16 @@ def to_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
             f"{result.pace:.2f}" if result.pace else "-",
         ]
         rows.append([*result.cell.words.values(), *figures])
+    last = [result.cell.validated_on for result in results]
+    for spread in spreads(results):
+        first = spread.results[0]
+        words = {**first.cell.words, SEED: f"mean ± sd, n = {spread.n}"}
+        told = [f"{digits(metric, mean)} ± {digits(metric, sd)}" for mean, sd in (spread.best, spread.final)]
+        rows.append([*words.values(), f"{first.record.parameters:,}", told[0], "", told[1], ""])
+        last.append(first.cell.validated_on)
     if len(sets) > 1:
         headings.append("validated on")
-        rows = [[*row, result.cell.validated_on] for row, result in zip(rows, results, strict=True)]
+        rows = [[*row, where] for row, where in zip(rows, last, strict=True)]
     return headings, rows
 
 
@@ -120,10 +167,6 @@ def to_markdown(results: Sequence[Result], cells: Sequence[Cell]) -> str:
 
 def rows_of(results: Sequence[Result]) -> list[dict[str, Any]]:
     """A flat row for each result, as CSV and JSON give it; a score that is not finite is null."""
-
-    def finite(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     metric = results[0].cell.selection.metric
     return [
         {
@@ -142,12 +185,41 @@ def rows_of(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
 
 
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def spread_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A flat row for each combination of values that was trained with several seeds."""
+    rows = []
+    for spread in spreads(results):
+        cell = spread.results[0].cell
+        (best, best_sd), (final, final_sd) = spread.best, spread.final
+        metric = cell.selection.metric
+        rows.append(
+            {
+                **{key: value for key, value in cell.values.items() if key != SEED},
+                "n": spread.n,
+                "protocol": cell.selection.protocol.name,
+                "validated_on": cell.validated_on,
+                f"best_{metric}": finite(best),
+                f"best_{metric}_sd": finite(best_sd),
+                f"final_{metric}": finite(final),
+                f"final_{metric}_sd": finite(final_sd),
+            }
+        )
+    return rows
+
+
 def to_csv(results: Sequence[Result]) -> str:
+    """A line for each cell; then one, with `mean` for cell and seed, for each combination that has several seeds."""
     text = io.StringIO()
-    rows = rows_of(results)
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    rows = [{**row, **result.cell.words} for row, result in zip(rows_of(results), results, strict=True)]
+    for row, spread in zip(spread_rows(results), spreads(results), strict=True):
+        rows.append({**row, **spread.results[0].cell.words, "cell": "mean", SEED: "mean"})
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, **result.cell.words} for row, result in zip(rows, results, strict=True))
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -157,6 +229,7 @@ def to_json(results: Sequence[Result], cells: Sequence[Cell]) -> str:
         "metric": selection.metric,
         "protocol": selection.protocol.name,
         "rows": rows_of(results) if results else [],
+        "over_seeds": spread_rows(results),
         "unfinished": [*unfinished(cells)],
     }
     return json.dumps(about, indent=2, default=str) + "\n"

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from srkit.checkpoint import group_of
 from srkit.errors import CheckpointError
 
+LEAST = 0.1  # of the parameters must be in the file, or it is another model's
+
 
 @dataclass(frozen=True)
 class InitReport:
@@ -44,8 +46,10 @@ class InitReport:
         return [f"{group:<{wide}}  {count:>5}  {what}" for (group, what), count in sorted(counts.items())]
 
 
-def init_from(net: nn.Module, tensors: Mapping[str, Tensor], where: object) -> InitReport:
-    """Load what fits by name and shape, and say what became of the rest. CheckpointError if nothing fits.
+def init_from(net: nn.Module, tensors: Mapping[str, Tensor], where: object, *, force: bool = False) -> InitReport:
+    """Load what fits by name and shape, and say what became of the rest.
+
+    CheckpointError if nothing fits or, unless forced, if what fits is less than LEAST of the parameters.
 
     tensors, where: what `srkit.weights.loading.find_tensors` gives for a path, a run, a repository or a name.
     """
@@ -55,6 +59,13 @@ def init_from(net: nn.Module, tensors: Mapping[str, Tensor], where: object) -> I
     least = min(2, max(trained.values(), default=0))  # the three values of a last bias fit any model, and are no start
     if not any(trained.get(name, -1) >= least for name in fitting):
         raise CheckpointError(f"nothing in '{where}' fits the model by name and shape")
+    counts = {name: parameter.numel() for name, parameter in net.named_parameters()}
+    loaded, whole = sum(counts.get(name, 0) for name in fitting), sum(counts.values())
+    if loaded < LEAST * whole and not force:
+        raise CheckpointError(
+            f"only {len(fitting)} tensors of '{where}' fit the model, {loaded:,} of its {whole:,} parameters: they are "
+            "of another model; --force starts from them nevertheless"
+        )
     net.load_state_dict(fitting, strict=False)
     return InitReport(
         where=str(where),

@@ -66,6 +66,7 @@ def run_training(
     *,
     world: World | None = None,
     resident: str = "auto",
+    force: bool = False,
 ) -> Outcome:
     """Train `run`, a resolved one, in `folder`.
 
@@ -75,7 +76,7 @@ def run_training(
     """
     limits, world = limits or Limits(), world or World()
     trainee = assemble(run, registry, device, display, world, resident)
-    about = begin(trainee, registry, folder, display, world)
+    about = begin(trainee, registry, folder, display, world, force=force)
     display.say(told(trainee, folder, world))
 
     if world.main:
@@ -105,8 +106,13 @@ def run_training(
     return Outcome(keeper.step, keeper.reason, keeper.best)
 
 
-def begin(trainee: Trainee, registry: Registry, folder: Path, display: Display, world: World) -> dict[str, Any]:
-    """Load the newest training state of `folder`, or else the weights to start from; what the state says of itself."""
+def begin(
+    trainee: Trainee, registry: Registry, folder: Path, display: Display, world: World, *, force: bool = False
+) -> dict[str, Any]:
+    """Load the newest training state of `folder`, or else the weights to start from; what the state says of itself.
+
+    force: start from weights of which little fits, too.
+    """
     about = state.load_state(folder, trainee.parts())
     if about:
         restride(trainee.optimizer)
@@ -114,7 +120,7 @@ def begin(trainee: Trainee, registry: Registry, folder: Path, display: Display, 
         return about
     run = trainee.run
     if run.init_from:
-        report = initial.init_from(trainee.net, *find_tensors(registry, run.init_from, run.scales[0]))
+        report = initial.init_from(trainee.net, *find_tensors(registry, run.init_from, run.scales[0]), force=force)
         if trainee.average is not None:
             trainee.average.set(trainee.net)
         display.say(f"started from '{report.where}':")

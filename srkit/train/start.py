@@ -29,6 +29,7 @@ class Session:
     out: folder of a new run, or None for a free one below `runs`. device: as `pick_device` takes it.
     max_seconds, save_seconds: when it ends early, and between two savings of the training state.
     resident: whether the pixels are kept on the accelerator. stop: what asks it to save and stop. quiet: no words.
+    force: start from the weights of `init_from` even where little of them fits.
     """
 
     out: Path | None = None
@@ -38,6 +39,7 @@ class Session:
     resident: str = "auto"
     stop: Stop
     quiet: bool = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.resident not in RESIDENT:
@@ -111,6 +113,14 @@ def hold(registry: Registry, run: Run, session: Session, choose_folder: Callable
         seconds = None if session.max_seconds == math.inf else session.max_seconds
         with TrainingDisplay(run.steps, seconds, session.stop, quiet=session.quiet or not world.main) as display:
             outcome = run_training(
-                run, registry, folder, device, display, limits, world=world, resident=session.resident
+                run,
+                registry,
+                folder,
+                device,
+                display,
+                limits,
+                world=world,
+                resident=session.resident,
+                force=session.force,
             )
         return Trained(run, folder, outcome, world.main)

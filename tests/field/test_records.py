@@ -1,10 +1,12 @@
 """What people wanted of training, data sets and records, from this field's public trackers: one test a complaint."""
 
+import csv
 import json
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import srkit
@@ -236,3 +238,38 @@ def test_a_folder_with_train_and_valid_is_validated_on_valid(run_srkit, tmp_path
     assert "3 pictures of 'mine', validated on 1 of 'mine'" in err
     plain = srkit.Run(data={"name": "folder", "root": "mine/train"}).resolved(srkit.load_plugins())
     assert plain.validation.name == "srkit:samples"
+
+
+def test_weights_of_another_model_are_no_start(run_srkit, tmp_path):
+    """pytorch/examples#1029: strict=False loads almost nothing, silently. Right: an error, unless it is forced."""
+    few = ["--steps", "1", "--set", "batch=1", "--set", "patch=8"]
+    small = ["--set", "model.n_feats=64", "--set", "model.n_resblocks=1"]
+    code, _, err = run_srkit("train", "--model", "edsr", "--scale", "4", *small, *few, "--out", "edsr")
+    assert code == 0, err
+    words = ["train", "--model", "srresnet", "--scale", "4", "--init-from", "edsr", *few, "--out", "b"]
+    code, _, err = run_srkit(*words)
+    assert code == 1
+    assert "of its" in err
+    assert "of another model; --force" in err
+    assert not Path("b").exists()
+    assert run_srkit(*words, "--force")[0] == 0
+
+
+def test_a_sweep_over_seeds_gives_their_mean_and_spread(run_srkit):
+    """NVIDIA/runx#20: conferences require mean and deviation over seeds. Right: for each of the other values."""
+    words = ["--vary", "seed=0,1,2", "--vary", "loss=l1,l2", "--steps", "2", "--set", "model.name=edsr", *SMALL]
+    code, out, err = run_srkit("sweep", *words, "--out", "s", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert len(found["rows"]) == 6
+    assert [(row["loss"], row["n"]) for row in found["over_seeds"]] == [("l1", 3), ("l2", 3)]
+    for row in found["over_seeds"]:
+        mine = [each["best_psnr"] for each in found["rows"] if each["loss"] == row["loss"]]
+        assert row["best_psnr"] == pytest.approx(np.mean(mine))
+        assert row["best_psnr_sd"] == pytest.approx(np.std(mine, ddof=1))
+    table = Path("s/table.md").read_text()
+    assert table.count("mean ± sd, n = 3") == 2
+    assert table.count(" ± ") == 2 * 3
+    lines = list(csv.DictReader(Path("s/table.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(line["cell"], line["loss"], line["n"]) for line in lines[6:]] == [("mean", "l1", "3"), ("mean", "l2", "3")]
+    assert run_srkit("sweep", "--vary", "loss=l1,l2", *words[4:], "--out", "t", "--json")[1].count("_sd") == 0
