@@ -7,7 +7,7 @@ renamed.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from srkit.errors import CheckpointError, missing_path, one_line
 from srkit.files import write_atomically
 
 FORMAT = 1
+USUAL = ("params_ema", "params", "state_dict")  # where programs of this field keep the weights to use
+WRAPPERS = ("module", "_orig_mod")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -57,26 +59,70 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, or of a .pt or .pth that holds nothing but tensors.
+    """The tensors of a file, wherever it keeps them: `read_mappings` of one mapping, or of the usual one of several.
 
-    A pickle is never executed: it is read with `weights_only=True`, and refused if it holds more.
+    Raises CheckpointError as `read_mappings`, and where it is not clear which mapping is meant.
+    """
+    found = read_mappings(path)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    for name in USUAL:
+        if name in found:
+            return found[name]
+    raise CheckpointError(f"'{path}' keeps tensors under several keys: {', '.join(found)}; save one of them alone")
+
+
+def read_mappings(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Every mapping of names to tensors in a file, by the keys that lead to it, joined by dots; "" for the file itself.
+
+    A pickle is never executed: it is read with `weights_only=True`, and refused if it holds more. What holds no weights
+    of a convolution (an optimizer's state, statistics) does not count where something else does.
     """
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return {"": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise missing_path(path, "checkpoint") from None
     except Exception as error:  # a hostile or broken pickle can fail in any way
         reason = one_line(error).split(". ")[0]
         raise CheckpointError(f"'{path}' holds no tensors that can be read safely: {reason}") from None
-    for key in ("params_ema", "params", "state_dict"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    found = dict(mappings_in(loaded))
+    weighty = {key: each for key, each in found.items() if any(t.ndim > 1 for t in each.values())}
+    if loaded == {}:
+        return {"": {}}
+    if not found:
         raise CheckpointError(f"'{path}' is not a state dict: tensors by name are wanted")
-    return loaded
+    return weighty or found
+
+
+def mappings_in(value: object, key: str = "", depth: int = 4) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """(keys, tensors) of each dict that has tensors by name. An optimizer's state has numbers for names, or says it."""
+    if not isinstance(value, Mapping) or not depth or key.rpartition(".")[2].startswith(("optim", "sched")):
+        return
+    named = {name: each for name, each in value.items() if isinstance(name, str)}
+    tensors = {name: each for name, each in named.items() if isinstance(each, Tensor)}
+    # A count beside the weights (AveragedModel's n_averaged, an epoch) is none of them.
+    tensors = {name: t for name, t in tensors.items() if t.ndim or "." in name} or tensors
+    if tensors:
+        yield key, tensors
+    for name, each in named.items():
+        yield from mappings_in(each, f"{key}.{name}" if key else name, depth - 1)
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """The tensors as they are, then without each prefix that all names share: what wrapping a network puts before them.
+
+    At last without what `DataParallel` and `torch.compile` put inside a name.
+    """
+    yield tensors
+    while len({name.partition(".")[0] for name in tensors}) == 1 and all("." in name for name in tensors):
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+        yield tensors
+    bare = {".".join(p for p in name.split(".") if p not in WRAPPERS): t for name, t in tensors.items()}
+    if bare.keys() != tensors.keys() and len(bare) == len(tensors):
+        yield bare
 
 
 def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -30,7 +30,7 @@ WIDE_RES_SCALE = 0.1
 
 
 def read_edsr(tensors: Tensors, *, res_scale: ResScale = None) -> Reading | None:
-    """EDSR as the authors' code saves it: bare, or below `module.` or `model.`."""
+    """EDSR as the authors' code saves it."""
     found = authors_names(tensors)
     body = blocks(found, r"body\.(\d+)\.body\.0\.weight")
     scale = scale_of(found, "tail.0")
@@ -126,12 +126,8 @@ def write_basicsr(
 
 
 def authors_names(tensors: Tensors) -> dict[str, Tensor]:
-    """Without what wrapping a network puts before every name, and with the mean shift of older code by its new name."""
-    found = dict(tensors)
-    for prefix in ("module.", "model."):
-        if found and all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return {name.replace("_mean.shifter.", "_mean."): tensor for name, tensor in found.items()}
+    """With the mean shift of older code by its new name."""
+    return {name.replace("_mean.shifter.", "_mean."): tensor for name, tensor in tensors.items()}
 
 
 def basicsr_names(n_resblocks: int, scale: int) -> dict[str, str]:

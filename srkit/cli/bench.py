@@ -140,7 +140,7 @@ def candidates(
         for scale in scales:
             try:
                 with display.Meter() as meter:
-                    loaded = load_model(registry, word, scale, device, meter)
+                    loaded = load_model(registry, word, scale, device, meter, scale_said=scales_named)
             except SrkitError as error:
                 errors[scale] = error
                 continue

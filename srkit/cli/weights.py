@@ -166,7 +166,11 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
             "licence": weights.licence,
             "data": weights.trained_on,
         }
-        about = {} if is_missing(weights) else describe(registry, registered_file(model, weights))
+        about = (
+            {}
+            if is_missing(weights)
+            else describe(registry, registered_file(model, weights), {**model.options, "scale": weights.scales[0]})
+        )
         found.append(about | {key: value for key, value in offered.items() if value} | {"label": model.label})
     found += [describe(registry, path) for path, about in trained_runs() if matches(about, model, name)]
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from srkit.checkpoint import load_tensors, read_about, read_tensors, save_tensors
+from srkit.checkpoint import load_tensors, read_about, read_mappings, read_tensors, save_tensors
 from srkit.components import Layout
 from srkit.errors import CheckpointError, UnknownName, UsageError, did_you_mean, missing_path, one_line
 from srkit.files import write_atomically
@@ -15,7 +15,7 @@ from srkit.nets import build_net
 from srkit.options import check, options_of
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import checkpoint_in, is_own
-from srkit.weights.layouts import Known, recognise
+from srkit.weights.layouts import Known, recognise_all
 from srkit.weights.loading import model_of
 
 OWN = "srkit"
@@ -49,14 +49,14 @@ def convert(
         raise UsageError(f"-o '{out}' is a folder; name a file") if out.is_dir() else missing_path(out.parent, "folder")
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"-o '{out}' is the file itself; name another")
-    tensors = read_tensors(path)
     known = None
     if is_own(path):
-        about = read_about(path)
+        about, tensors = read_about(path), read_tensors(path)
         source, model, scales = OWN, model_of(registry, path, about), about["scales"]
     else:
-        known = recognised(registry, path, tensors, values)
+        known = recognised(registry, path, values)
         source, model, scales, tensors = known.layout, known.model, known.reading.scales, dict(known.reading.tensors)
+        values = {key: value for key, value in values.items() if key != "key"}
     target = to or by_suffix(model, source, out)
     check_target(model, source, target, out)
     check_values(model, source, target, values)
@@ -80,8 +80,8 @@ def convert(
     return Converted(model, scales, source, target, note, settings)
 
 
-def recognised(registry: Registry, path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Known:
-    if known := recognise(registry, tensors, values):
+def recognised(registry: Registry, path: Path, values: Mapping[str, Any]) -> Known:
+    if known := recognise_all(registry, read_mappings(path), path, values):
         return known
     layouts = {name for entry in registry.of("model") for name in entry.component.layouts}
     raise CheckpointError(

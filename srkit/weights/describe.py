@@ -7,39 +7,47 @@ from typing import Any
 
 from torch import Tensor
 
-from srkit.checkpoint import group_of, read_about, read_tensors
+from srkit.checkpoint import group_of, read_about, read_mappings
 from srkit.errors import SrkitError, UnknownName, one_line
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import is_own
-from srkit.weights.layouts import recognise
+from srkit.weights.layouts import recognise_all
 from srkit.weights.loading import model_said
 
 
-def describe(registry: Registry, path: Path) -> dict[str, Any]:
+def describe(registry: Registry, path: Path, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """`layout` is "srkit", a layout's name, `package:name` of a plugin that reads such files, or empty.
 
+    settings: what is known of a file that does not say it: `{"scale": 3}`.
     Raises UnknownName where there is no such file, CheckpointError where it cannot be read.
     """
-    tensors = read_tensors(path)
+    mappings = read_mappings(path)
     about: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     if is_own(path):
         about |= described_by_itself(registry, path, read_about(path))
-    elif known := recognise(registry, tensors):
+    elif known := recognise_all(registry, mappings, path, settings):
         about |= {
             "layout": known.layout,
             "layout_of": known.model.component.layouts[known.layout].summary,
             **of_model(known.model, known.reading.scales),
             "assumed": dict(known.reading.assumed),
             "notes": known.reading.notes,
+            "key": known.key,
         }
     else:
-        about |= read_by_a_plugin(registry, path) or {"layout": "", "shapes": shapes(tensors)}
+        about |= read_by_a_plugin(registry, path) or {"layout": "", "shapes": shapes(every(mappings))}
+    tensors = mappings.get(about.get("key", ""), every(mappings))
     return about | {
         "tensors": len(tensors),
         "values": sum(tensor.numel() for tensor in tensors.values()),
         "dtype": ", ".join(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
     }
+
+
+def every(mappings: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{key}.{name}" if key and len(mappings) > 1 else name: tensor for key, each in mappings.items()
+            for name, tensor in each.items()}  # fmt: skip
 
 
 def described_by_itself(registry: Registry, path: Path, about: Mapping[str, Any]) -> dict[str, Any]:

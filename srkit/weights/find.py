@@ -16,7 +16,7 @@ from srkit.plugins import Choice
 from srkit.weights.hub import REPOSITORY
 
 RUNS = Path("runs")
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 CHECKPOINTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of a run; what the hub keeps
 #: `downloads("fetching x.safetensors")` returns a function that is given the bytes done and in all
 Downloads = Callable[[str], BytesDone]

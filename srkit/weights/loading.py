@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srkit.checkpoint import load_tensors, read_about, read_tensors
+from srkit.checkpoint import load_tensors, read_about, read_mappings, read_tensors
 from srkit.components import Weights
-from srkit.errors import CheckpointError, NoWeights, SrkitError, UnknownName, UsageError, one_line
+from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UnknownName, UsageError, one_line
 from srkit.nets import Loaded, build_net, check_scales
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import (
@@ -24,20 +24,27 @@ from srkit.weights.find import (
     registered_file,
     trained_runs,
 )
-from srkit.weights.layouts import Known, recognise, recognise_by
+from srkit.weights.layouts import Known, recognise_all, recognise_by
 
 
 def load_model(
-    registry: Registry, word: str, scale: int | None, device: torch.device | str = "cpu", downloads: Downloads = quietly
+    registry: Registry,
+    word: str,
+    scale: int | None,
+    device: torch.device | str = "cpu",
+    downloads: Downloads = quietly,
+    *,
+    scale_said: bool = True,
 ) -> Loaded:
     """The model that `word` means: a checkpoint file, a run's folder, a repository of the hub, or a name.
 
     A name's weights are those its plugin registers, else those of the newest run of it below `runs/`.
-    scale: None is the checkpoint's own, or 2. Raises UnknownName, UsageError, CheckpointError or FetchError,
+    scale: None is the checkpoint's own, or 2. A file that does not say its scale is read as of `scale`, unless
+    `scale_said` is False: then nobody said that it is. Raises UnknownName, UsageError, CheckpointError or FetchError,
     and NoWeights where a network has no trained weights: random weights are never used.
     """
     if is_path(word):
-        return load_checkpoint(registry, find_checkpoint(word, downloads), scale, device)
+        return load_checkpoint(registry, find_checkpoint(word, downloads), scale, device, scale_said=scale_said)
     model = registry.choose("model", word)
     wanted = scale or next(s for s in (2, *model.component.scales) if s in model.component.scales)
     check_scales(model, [wanted])
@@ -67,9 +74,8 @@ def find_tensors(
     """
     if is_path(word):
         path = find_checkpoint(word, downloads)
-        tensors = read_tensors(path)
-        known = None if is_own(path) else recognise(registry, tensors)
-        return (known.reading.tensors if known else tensors), str(path)
+        known = None if is_own(path) else recognise_all(registry, read_mappings(path), path)
+        return (known.reading.tensors if known else read_tensors(path)), str(path)
     model = registry.choose("model", word)
     if not model.component.trainable:
         raise UsageError(f"'{model.label}' has no weights to start from")
@@ -83,12 +89,14 @@ def find_tensors(
     raise missing[0]
 
 
-def load_checkpoint(registry: Registry, path: Path, scale: int | None, device: torch.device | str) -> Loaded:
+def load_checkpoint(
+    registry: Registry, path: Path, scale: int | None, device: torch.device | str, *, scale_said: bool = True
+) -> Loaded:
     """A network as its checkpoint describes it, or as a plugin that knows the foreign file does."""
     try:
         about = read_about(path)
     except CheckpointError:
-        if foreign := load_foreign(registry, path, scale, device):
+        if foreign := load_foreign(registry, path, scale, device, scale_said=scale_said):
             return foreign
         raise
     return assembled(
@@ -114,12 +122,14 @@ def assembled(
     return Loaded(net.to(device), model, scale or scales[0], str(path), note)
 
 
-def load_foreign(registry: Registry, path: Path, scale: int | None, device: torch.device | str) -> Loaded | None:
+def load_foreign(
+    registry: Registry, path: Path, scale: int | None, device: torch.device | str, *, scale_said: bool = True
+) -> Loaded | None:
     """A weight file srkit did not write: by the first model that knows its layout, else the first plugin that reads it.
 
     None where none does. CheckpointError where one knows it and cannot use it, or it is unsafe to read.
     """
-    known, unreadable = recognise_file(registry, path)
+    known, unreadable = recognise_file(registry, path, {"scale": scale} if scale and scale_said else {})
     if known:
         reading = known.reading
         return assembled(
@@ -146,12 +156,18 @@ def load_foreign(registry: Registry, path: Path, scale: int | None, device: torc
     return None
 
 
-def recognise_file(registry: Registry, path: Path) -> tuple[Known | None, SrkitError | None]:
+def recognise_file(
+    registry: Registry, path: Path, settings: Mapping[str, Any]
+) -> tuple[Known | None, SrkitError | None]:
     """What a file is by its layout; and why it cannot be read, for a file that says so nowhere else."""
     try:
-        return recognise(registry, read_tensors(path)), None
+        mappings = read_mappings(path)
     except SrkitError as error:
         return None, None if path.suffix == ".safetensors" else error  # its header was tried, and says more
+    try:
+        return recognise_all(registry, mappings, path, settings), None
+    except PluginError as error:
+        return None, error
 
 
 def model_of(registry: Registry, path: Path, about: dict[str, Any]) -> Choice:
@@ -188,6 +204,12 @@ def load_registered(
     """Weights a plugin offers, their checksum compared, to upscale by `scale`, one of theirs."""
     path = registered_file(model, weights, downloads)
     tensors: Mapping[str, Tensor] = read_tensors(path)
-    if not is_own(path) and (known := recognise_by(registry, model.entry, tensors)):
-        tensors = known.reading.tensors
+    said, reads = None, ""
+    if is_own(path):
+        said, reads = read_about(path)["scales"], "the file says"
+    elif known := recognise_by(registry, model.entry, tensors, {**model.options, "scale": scale}):
+        tensors, said, reads = known.reading.tensors, known.reading.scales, f"its layout '{known.layout}' reads"
+    if said is not None and not set(weights.scales) <= set(said):
+        declared, found = (", ".join(f"x{each}" for each in scales) for scales in (weights.scales, said))
+        raise CheckpointError(f"'{model.entry.qualified}' registers '{path.name}' for {declared}, and {reads} {found}")
     return assembled(model, weights.scales, tensors, path, scale=scale, device=device)
