@@ -152,6 +152,7 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
     """Every weight file that the model or preset `name` has: those its plugin offers, and those in runs/."""
     from srkit.weights.describe import describe
     from srkit.weights.find import matches, registered_file, trained_runs
+    from srkit.weights.loading import disagreement
 
     model = registry.choose("model", name)
     found = []
@@ -171,6 +172,8 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
             if is_missing(weights)
             else describe(registry, registered_file(model, weights), {**model.options, "scale": weights.scales[0]})
         )
+        if words := disagreement(weights, about.get("scales", weights.scales)):
+            about["notes"] = f"registered {words[0]}, but the file is {words[1]}: it cannot be used"
         found.append(about | {key: value for key, value in offered.items() if value} | {"label": model.label})
     found += [describe(registry, path) for path, about in trained_runs() if matches(about, model, name)]
     return found

@@ -209,7 +209,14 @@ def load_registered(
         said, reads = read_about(path)["scales"], "the file says"
     elif known := recognise_by(registry, model.entry, tensors, {**model.options, "scale": scale}):
         tensors, said, reads = known.reading.tensors, known.reading.scales, f"its layout '{known.layout}' reads"
-    if said is not None and not set(weights.scales) <= set(said):
-        declared, found = (", ".join(f"x{each}" for each in scales) for scales in (weights.scales, said))
-        raise CheckpointError(f"'{model.entry.qualified}' registers '{path.name}' for {declared}, and {reads} {found}")
+    if said is not None and (words := disagreement(weights, said)):
+        raise CheckpointError(f"'{model.entry.qualified}' registers '{path.name}' {words[0]}, and {reads} {words[1]}")
     return assembled(model, weights.scales, tensors, path, scale=scale, device=device)
+
+
+def disagreement(weights: Weights, said: Sequence[int]) -> tuple[str, str] | None:
+    """The scales that weights are registered for and those of their file, in words, where the file lacks one."""
+    if set(weights.scales) <= set(said):
+        return None
+    declared, found = (", ".join(f"x{each}" for each in scales) for scales in (weights.scales, said))
+    return f"for {declared}", found

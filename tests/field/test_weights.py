@@ -10,6 +10,7 @@ from torch import nn
 
 import srkit
 from srkit import CheckpointError, Layout, Model, Reading, UnknownName, UsageError, Weights
+from srkit.cli.weights import weights_called
 from srkit.weights.convert import convert
 from srkit.weights.describe import describe
 from srkit.weights.loading import find_tensors, load_model
@@ -138,3 +139,5 @@ def test_a_registered_scale_and_what_the_file_says_must_agree(registry, monkeypa
     told = "'local:mine' registers 'w.pth' for x3, and its layout 'edsr-pytorch' reads x2"
     with pytest.raises(CheckpointError, match=told):
         load_model(registry, "mine", 3)
+    (about,) = weights_called(registry, "mine")
+    assert about["notes"] == "registered for x3, but the file is x2: it cannot be used"
