@@ -32,6 +32,7 @@ class UsageError(SrkitError):
     """What was asked for is wrong: a word, a value, or a combination that does not fit."""
 
     exit_code = 2
+    several: "tuple[UsageError, ...]" = ()  # of which it is made, where there are several
 
 
 class UnknownName(UsageError):  # noqa: N818 - "unknown name" is how it is said
@@ -40,6 +41,32 @@ class UnknownName(UsageError):  # noqa: N818 - "unknown name" is how it is said
 
 class OptionError(UsageError):
     """The option exists, its value does not fit."""
+
+
+class Mistakes:
+    """Collects what several checks refuse, so that all of it is told in one error."""
+
+    def __init__(self) -> None:
+        self.found: list[UsageError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """A UsageError in this block is kept for `tell`."""
+        try:
+            yield
+        except UsageError as error:
+            self.found += [each for each in error.several or (error,) if str(each) not in map(str, self.found)]
+
+    def tell(self) -> None:
+        """Raise what was found: the one error, or one that tells all of them."""
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            kind = UnknownName if all(isinstance(each, UnknownName) for each in self.found) else OptionError
+            texts = "; ".join(f"({n}) {each}" for n, each in enumerate(self.found, 1))
+            error = kind(f"{len(self.found)} mistakes: {texts}")
+            error.several = tuple(self.found)
+            raise error
 
 
 class PluginError(SrkitError):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Len
 
 from srkit.errors import UnknownName, did_you_mean
 from srkit.options import Option, check, options_of
@@ -46,7 +46,10 @@ def annotation_of(default: Any) -> Any:
         return bool | None if default is None else bool
     if isinstance(default, int | float):
         return Annotated[float, Ge(0)]
-    return list[Annotated[float, Ge(0)]] if isinstance(default, list) else Any
+    # As many as by default: an optimizer reads each by its place.
+    return (
+        Annotated[list[Annotated[float, Ge(0)]], Len(len(default), len(default))] if isinstance(default, list) else Any
+    )
 
 
 def resolved_optimizer(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from srkit.components import Lazy
-from srkit.errors import OptionError, PluginError, UnknownName, did_you_mean
+from srkit.errors import Mistakes, OptionError, PluginError, UnknownName, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
 #: kind -> the words that its section of a run file needs for itself, so that no option may have such a name
@@ -160,24 +160,30 @@ def name_of(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).removeprefix("typing.")
 
 
-def check(owner: str, options: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
+def check(
+    owner: str, options: Mapping[str, Option], values: Mapping[str, Any], also: Iterable[str] = ()
+) -> dict[str, Any]:
     """`values` checked and converted, laid over the defaults: every option has its value.
 
+    also: words that may stand beside the options, offered where one is misspelt. All mistakes are told in one error.
     Raises UnknownName for an option that is not declared (with the nearest that is), OptionError for a missing
     one or a value of the wrong type or out of bounds, and PluginError for a default that is no such value.
     """
+    mistakes = Mistakes()
     for name in values:
         if name not in options:
-            there = did_you_mean(name, options) if options else "; it has no options"
-            raise UnknownName(f"{owner} has no option '{name}'{there}")
+            there = did_you_mean(name, [*options, *also]) if options or also else "; it has no options"
+            mistakes.found.append(UnknownName(f"{owner} has no option '{name}'{there}"))
     result = {}
     for name, option in options.items():
-        if name in values:
-            result[name] = check_value(f"{owner}: {name}", option.annotation, values[name])
-        elif option.default is REQUIRED:
-            raise OptionError(f"{owner} needs a value for '{name}' ({option.type}): {option.help}".rstrip(": "))
-        else:
-            result[name] = checked_default(owner, option)
+        with mistakes.noted():
+            if name in values:
+                result[name] = check_value(f"{owner}: {name}", option.annotation, values[name])
+            elif option.default is REQUIRED:
+                raise OptionError(f"{owner} needs a value for '{name}' ({option.type}): {option.help}".rstrip(": "))
+            else:
+                result[name] = checked_default(owner, option)
+    mistakes.tell()
     return result
 
 

@@ -109,13 +109,15 @@ class Registry:
             raise UnknownName(f"no {kind} called '{name}'{did_you_mean(name, known)}")
         return (builtin or hits)[0]
 
-    def choose(self, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Choice:
-        """`find`, then resolve its options: signature default, preset, user."""
+    def choose(
+        self, kind: str, name: str, options: Mapping[str, Any] | None = None, *, also: Iterable[str] = ()
+    ) -> Choice:
+        """`find`, then resolve its options: signature default, preset, user. also: as in `srkit.options.check`."""
         entry = self.find(kind, name)
         presets = getattr(entry.component, "presets", {})
         bare = name.rpartition(":")[2]
         declared = declared_options(entry)
-        resolved = check(f"{kind} '{bare}'", declared, {**presets.get(bare, {}), **(options or {})})
+        resolved = check(f"{kind} '{bare}'", declared, {**presets.get(bare, {}), **(options or {})}, also)
         for preset, values in presets.items():
             if check(f"{kind} '{preset}'", declared, values) == resolved:
                 return Choice(entry, resolved, preset)

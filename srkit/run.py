@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 
 from srkit import defaults
 from srkit.errors import (
+    Mistakes,
     OptionError,
     PluginError,
     SrkitError,
@@ -25,11 +26,11 @@ from srkit.errors import (
 from srkit.options import Option, check
 from srkit.plugins import Choice, Registry
 
-__all__ = ["Part", "Run", "merge", "parse_assignment", "read_run_file"]
+__all__ = ["Part", "Run", "merge", "parse_assignment", "read_run_file", "resolved_run"]
 
 Positive = Annotated[int, Gt(0)]
 Rate = Annotated[float, Ge(0), Lt(1)]
-Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
+Weight = Annotated[float, Ge(0), Lt(math.inf)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Part:
     options: Mapping[str, Any] = field(default_factory=dict)
     root: str = ""
     split: str = ""
-    weight: Finite = 1.0
+    weight: Weight = 1.0
     metric: str | dict[str, Any] = ""
     protocol: str = ""
 
@@ -107,9 +108,15 @@ class Run:
         Raises UnknownName and OptionError, which name the key.
         """
         scalars = scalar_options()
-        checked = check("the run", scalars, {name: plain(getattr(self, name)) for name in scalars})
-        parts = {key: parts_of(key, getattr(self, key)) for key in OWN_KEYS}
-        for name, value in {**checked, **parts}.items():
+        mistakes = Mistakes()
+        values: dict[str, Any] = {}
+        with mistakes.noted():
+            values |= check("the run", scalars, {name: plain(getattr(self, name)) for name in scalars})
+        for key in OWN_KEYS:
+            with mistakes.noted():
+                values[key] = parts_of(key, getattr(self, key))
+        mistakes.tell()
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -136,9 +143,12 @@ class Run:
             if old in values and new in values:
                 raise OptionError(f"'{old}' is the old name of '{new}'; set {new} alone")
         values = {RENAMED.get(key, key): value for key, value in values.items()}
+        mistakes = Mistakes()
         for key in values:
             if key not in scalars and key not in OWN_KEYS:
-                raise UnknownName(f"a run has no key '{key}'{did_you_mean(key, [*scalars, *OWN_KEYS])}")
+                known = did_you_mean(key, [*scalars, *OWN_KEYS])
+                mistakes.found.append(UnknownName(f"a run has no key '{key}'{known}"))
+        mistakes.tell()
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,30 +173,70 @@ class Run:
 
         Raises UnknownName or OptionError for whatever is not installed or does not fit.
         """
-        changes: dict[str, Any] = {}
-        from srkit.optim_options import resolved_optimizer, resolved_schedule
-
+        mistakes, changes = Mistakes(), {}
         for key in OWN_KEYS:
-            if key in ("optimizer", "schedule"):  # timm's, not components
-                part = getattr(self, key)
-                resolve = resolved_optimizer if key == "optimizer" else resolved_schedule
-                changes[key] = replace(part, options=resolve(part.name, part.options))
-                continue
-            kind = "dataset" if key == "data" else key
-            if key == "validation":
-                changes[key] = validated_on(self, registry)
-                continue
-            parts = getattr(self, key) if key in LISTS else (getattr(self, key),)
-            done = []
-            for part in parts:
-                choice = registry.choose(kind, part.name, part.options)
-                done.append(replace(part, name=choice.entry.qualified, options=choice.options))
-            changes[key] = tuple(done) if key in LISTS else done[0]
-        metric = registry.choose("metric", self.metric.name, self.metric.options)
+            with mistakes.noted():
+                changes[key] = self.resolved_section(key, registry)
+        with mistakes.noted():
+            metric = registry.choose("metric", self.metric.name, self.metric.options)
+        mistakes.tell()
         table = Part(name=metric.entry.qualified, options=metric.options).table()
         named = table if len(table) > 1 else metric.entry.qualified
         changes["validation"] = replace(changes["validation"], metric=named, protocol=self.protocol)
         return replace(self, **changes)
+
+    def resolved_section(self, key: str, registry: Registry) -> Any:
+        """One of its parts, or a tuple of them, with its qualified name and every option."""
+        from srkit.optim_options import resolved_optimizer, resolved_schedule
+
+        value = getattr(self, key)
+        if key in ("optimizer", "schedule"):  # timm's, not components
+            resolve = resolved_optimizer if key == "optimizer" else resolved_schedule
+            return replace(value, options=resolve(value.name, value.options))
+        if key == "validation":
+            return validated_on(self, registry)
+        mistakes, done = Mistakes(), []
+        for part in value if key in LISTS else (value,):
+            with mistakes.noted():
+                kind = "dataset" if key == "data" else key
+                choice = registry.choose(kind, part.name, part.options, also=OWN_KEYS[key])
+                done.append(replace(part, name=choice.entry.qualified, options=choice.options))
+        mistakes.tell()
+        return tuple(done) if key in LISTS else done[0]
+
+
+def resolved_run(values: Mapping[str, Any], registry: Registry) -> Run:
+    """`Run.from_dict` and `Run.resolved`; where anything is wrong, one error tells all that is."""
+    try:
+        return Run.from_dict(values).resolved(registry)
+    except UsageError:
+        mistakes, sound = Mistakes(), {}
+        for key, value in values.items():
+            with mistakes.noted():
+                sound[key] = sound_section(key, value, mistakes) if key in OWN_KEYS else value
+                Run.from_dict({key: sound[key]})
+                continue
+            sound.pop(key, None)
+        with mistakes.noted():
+            Run.from_dict(sound).resolved(registry)
+        mistakes.tell()
+        raise
+
+
+def sound_section(key: str, value: Any, mistakes: Mistakes) -> Any:
+    """A section without those of its own keys that are wrong, so that its options can be checked nevertheless."""
+    if isinstance(value, list | tuple):
+        return [sound_section(key, each, mistakes) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    sound = dict(value)
+    for own in OWN_KEYS[key]:
+        if own in value:
+            with mistakes.noted():
+                part_of(key, {"name": "any", own: value[own]})
+                continue
+            del sound[own]
+    return sound
 
 
 def validated_on(run: Run, registry: Registry) -> Part:
@@ -201,7 +251,7 @@ def validated_on(run: Run, registry: Registry) -> Part:
         options = held_out_options(data, root)
         if options is not None or (data.component.validation and part.name):
             part = replace(part, name=data.entry.qualified, root=root, options={**(options or {}), **part.options})
-    choice = registry.choose("dataset", part.name or defaults.DATASET, part.options)
+    choice = registry.choose("dataset", part.name or defaults.DATASET, part.options, also=OWN_KEYS["validation"])
     return replace(part, name=choice.entry.qualified, options=choice.options)
 
 

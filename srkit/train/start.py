@@ -14,7 +14,7 @@ from srkit.errors import UsageError, missing_path
 from srkit.plugins import Registry
 from srkit.progress import Stop, TrainingDisplay
 from srkit.recipes import run_file
-from srkit.run import Run, merge, read_run_file
+from srkit.run import Run, merge, read_run_file, resolved_run
 
 if TYPE_CHECKING:
     from srkit.train.session import Outcome
@@ -79,7 +79,7 @@ def planned(
         )
     for layer in layers:
         values = merge(values, layer)
-    return Run.from_dict(values).resolved(registry)
+    return resolved_run(values, registry)
 
 
 def start(registry: Registry, run: Run, session: Session) -> Trained:
