@@ -219,7 +219,9 @@ class Loss(Component):
     """`build(*, ...)` gives `loss(sr, hr) -> scalar tensor`, both `B,3,H,W` float in [0, 1].
 
     A loss that has `update(sr, hr)` is given the same two after each optimizer step (a discriminator
-    trains itself there); a loss that is a `torch.nn.Module` or has `state_dict` is checkpointed.
+    trains itself there); a loss that is a `torch.nn.Module` or has `state_dict` is checkpointed. What `update` gives is
+    logged: None, a scalar tensor (`loss_NAME_update`), or scalar tensors by name (`loss_NAME_discriminator`), all on
+    the device: no `.item()`, which waits for it at each step.
     """
 
 

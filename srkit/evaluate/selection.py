@@ -1,5 +1,6 @@
 """What the best checkpoint of a run is chosen by: a metric, its direction, and a protocol."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from srkit.evaluate.protocol import Protocol, protocol_named
@@ -26,9 +27,13 @@ class Selection:
             return True
         return score > best if self.higher_is_better else score < best
 
-    def told(self, score: float) -> str:
-        """`PSNR 30.12 dB`, `LPIPS 0.1234`."""
-        return f"PSNR {score:.2f} dB" if self.metric == "psnr" else f"{self.metric.upper()} {score:.4f}"
+    def told(self, score: float, by_scale: Mapping[int, float] | None = None) -> str:
+        """`PSNR 30.12 dB`, `LPIPS 0.1234`; of several scales `PSNR 30.12 dB, the mean of x2 32.10, x4 28.14`."""
+        digits = 2 if self.metric == "psnr" else 4
+        text = f"{self.metric.upper()} {score:.{digits}f}" + (" dB" if self.metric == "psnr" else "")
+        if not by_scale or len(by_scale) < 2:
+            return text
+        return f"{text}, the mean of " + ", ".join(f"x{scale} {value:.{digits}f}" for scale, value in by_scale.items())
 
 
 def selection_of(run: Run, registry: Registry) -> Selection:

@@ -109,7 +109,10 @@ def assemble(
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
     net = build_net(model, run.scales).to(device).to(memory_format=memory_format(run))
     losses = [build_part(registry, "loss", part) for part in run.loss]
-    criterion = Criterion(losses, [part.weight for part in run.loss]).to(device)
+    criterion = Criterion(
+        losses, [part.weight for part in run.loss], [part.name.rpartition(":")[2] for part in run.loss]
+    )
+    criterion = criterion.to(device)
     augmentations = [
         (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
         for part in run.augmentation

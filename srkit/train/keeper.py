@@ -47,12 +47,15 @@ class Keeper:
         self.trainee, self.run, self.selection = trainee, trainee.run, trainee.selection
         self.folder, self.world, self.display, self.limits, self.trackers = folder, world, display, limits, trackers
         self.best: tuple[float, int] | None = None  # score and step
-        self.score: float | None = None  # of the latest validation
+        self.score: float | None = None  # of the latest validation, over all scales
+        self.by_scale: dict[int, float] = {}  # of the latest validation, and of the best one
+        self.best_by_scale: dict[int, float] = {}
         self.loss = math.nan
         self.step = self.validated = 0  # steps done; and at the last validation
         self.retreats = 0  # times the run stepped back and halved its learning rate
         self.reason = "finished"
         self.loss_sum: Tensor | float = 0.0
+        self.part_sums: dict[str, Tensor | float] = {}  # of what else a step says, as loss_sum
         self.loss_count = self.skipped = 0
         self.told: set[str] = set()
         self.owed: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # the best weights, until they are written
@@ -62,9 +65,10 @@ class Keeper:
         """Go on from what a saved state says of itself."""
         self.step, self.retreats = about.get("step", 0), about.get("retreats", 0)
         self.best = tuple(about["best"]) if about.get("best") else None
+        self.best_by_scale = {int(scale): score for scale, score in about.get("best_by_scale", {}).items()}
         before = about.get("selected_by", "psnr_y")  # which a state of srkit 0.1 does not say
         if self.best and before != self.selection.key:
-            self.best = None
+            self.best, self.best_by_scale = None, {}
             self.display.say(f"the best checkpoint was chosen by {before}; from here on it is by {self.selection.key}")
 
     def slowed(self, step: int) -> None:
@@ -83,6 +87,8 @@ class Keeper:
         if done.good:
             self.loss_sum = self.loss_sum + done.loss
             self.loss_count += 1
+            for name, value in done.parts.items():
+                self.part_sums[name] = self.part_sums.get(name, 0.0) + value
         else:
             self.skipped += 1
             if self.skipped == 1:
@@ -92,24 +98,26 @@ class Keeper:
             self.shown = now
             self.loss = float(done.loss)
             self.show()
-        if self.step % LOG_EVERY == 0:
-            self.log_training()
-
         if done.stop and self.step < self.run.steps:
             self.reason = "stopped" if any(self.world.collect(self.limits.stop())) else "time"
         ending = self.reason != "finished" or self.step == self.run.steps
+        if self.step % LOG_EVERY == 0 or ending:
+            self.log_training()
         if self.step % self.run.validate_every == 0 or (ending and self.reason != "stopped"):
             self.validate()
             patience = self.run.early_stop * self.run.validate_every
             if patience and self.best and self.step - self.best[1] >= patience:
                 ending, self.reason = True, "no better"
+                if self.step % LOG_EVERY:
+                    self.log_training()
         if ending or (done.good and now - self.saved >= self.limits.save_seconds):  # never amid bad steps
             self.save(ending)
             self.saved = time.monotonic()
         return ending
 
     def show(self) -> None:
-        self.display.progress(self.step, self.loss, "" if self.score is None else self.selection.told(self.score))
+        score = "" if self.score is None else self.selection.told(self.score, self.by_scale)
+        self.display.progress(self.step, self.loss, score)
 
     def finite_weights(self) -> bool:
         return all(bool(p.isfinite().all()) for p in self.trainee.scored.parameters())
@@ -117,13 +125,16 @@ class Keeper:
     def log_training(self) -> None:
         values = {"lr": self.trainee.optimizer.param_groups[0]["lr"]}
         if self.loss_count:
-            values = {"loss": float(self.loss_sum) / self.loss_count, **values}
+            mine = {name: float(total) / self.loss_count for name, total in self.part_sums.items()}
+            ranks = self.world.collect(mine) if mine else []  # alike on every rank
+            parts = {name: sum(rank[name] for rank in ranks) / len(ranks) for name in mine}
+            values = {"loss": float(self.loss_sum) / self.loss_count, **parts, **values}
         if self.skipped:
             values["skipped"] = self.skipped
             if self.skipped > 1:
-                self.display.say(f"{self.skipped} of the last {LOG_EVERY} steps were skipped")
+                self.display.say(f"{self.skipped} of the last {self.loss_count + self.skipped} steps were skipped")
         self.track("scalars", values)
-        self.loss_sum, self.loss_count, self.skipped = 0.0, 0, 0
+        self.loss_sum, self.part_sums, self.loss_count, self.skipped = 0.0, {}, 0, 0
 
     def track(self, what: str, values: Mapping[str, Any]) -> None:
         """Tell the trackers. One that fails is said once and does not end the training."""
@@ -148,12 +159,17 @@ class Keeper:
         scores = self.world.collect({n: image.scores[self.selection.metric] for n, image in mine.items()})
         found = {n: score for part in scores for n, score in part.items()}
         self.score, self.validated = mean(found[n] for n in range(len(items))), self.step
-        self.track("scalars", {self.selection.key: self.score})
+        scales = [scale for scale, _ in items]
+        self.by_scale = {s: mean(found[n] for n, scale in enumerate(scales) if scale == s) for s in stores}
+        several = self.by_scale if len(stores) > 1 else {}
+        each = {f"{self.selection.key}_x{scale}": score for scale, score in several.items()}
+        self.track("scalars", {self.selection.key: self.score, **each})
         if self.world.main:
             self.track("images", {f"{mine[0].name}_x{items[0][0]}": mine[0].sr})
         self.show()
         if self.selection.prefers(self.score, self.best[0] if self.best else None):
-            self.best, self.owed = (self.score, self.step), self.snapshot(self.score)
+            self.best, self.best_by_scale = (self.score, self.step), self.by_scale
+            self.owed = self.snapshot(self.score)
             self.keep(self.save_best)
 
     def score_picture(self, scale: int, index: int) -> ImageScore:
@@ -203,6 +219,7 @@ class Keeper:
     def save_state(self) -> None:
         about = {
             "best": self.best,
+            "best_by_scale": self.best_by_scale,
             "selected_by": self.selection.key,
             "retreats": self.retreats,
             "ranks": self.world.size,

@@ -1,7 +1,7 @@
 """The training loop: reads top to bottom, knows nothing of files, logs or metrics."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,24 +15,48 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Criterion(nn.Module):
-    """The weighted sum of the run's losses; lets those that learn (a discriminator) learn."""
+    """The weighted sum of the run's losses; lets those that learn (a discriminator) learn. names: for the log."""
 
-    def __init__(self, losses: Sequence[Callable[[Tensor, Tensor], Tensor]], weights: Sequence[float]):
+    def __init__(
+        self,
+        losses: Sequence[Callable[[Tensor, Tensor], Tensor]],
+        weights: Sequence[float],
+        names: Sequence[str] = (),
+    ):
         super().__init__()
+        self.names = distinct(names or [str(i) for i in range(len(losses))])
         self.losses = list(losses)
+        self.log_names = [f"loss_{name}" for name in self.names]
         self.weights = list(weights)
-        self.learning = [loss for loss in losses if hasattr(loss, "update")]
+        self.learning = {n: loss for n, loss in zip(self.names, losses, strict=True) if hasattr(loss, "update")}
         for i, loss in enumerate(losses):
             if isinstance(loss, nn.Module):  # so that .to(device) reaches it
                 self.add_module(f"loss{i}", loss)
 
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        terms = [weight * loss(sr, hr) for weight, loss in zip(self.weights, self.losses, strict=True)]
-        return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+    def terms(self, sr: Tensor, hr: Tensor) -> list[Tensor]:
+        """Each loss times its weight."""
+        return [weight * loss(sr, hr) for weight, loss in zip(self.weights, self.losses, strict=True)]
 
-    def update(self, sr: Tensor, hr: Tensor) -> None:
-        for loss in self.learning:
-            loss.update(sr, hr)
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        return summed(self.terms(sr, hr))
+
+    def update(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Let those learn that do; the scalars they give, by their names in the log, detached."""
+        told: dict[str, Tensor] = {}
+        for name, loss in self.learning.items():
+            given = loss.update(sr, hr)
+            own = given if isinstance(given, Mapping) else {} if given is None else {"update": given}
+            told |= {f"loss_{name}_{key}": torch.as_tensor(value).detach() for key, value in own.items()}
+        return told
+
+
+def summed(terms: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum() if len(terms) > 1 else terms[0]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """`["l1", "l1"]` as `["l1", "l1_2"]`."""
+    return [name if not (n := names[:i].count(name)) else f"{name}_{n + 1}" for i, name in enumerate(names)]
 
 
 class Diverged(Exception):  # noqa: N818 - caught by the session, which steps back
@@ -73,12 +97,17 @@ class Guard:
 
 @dataclass(frozen=True)
 class Done:
-    """One step as it went. loss: the mean over the whole batch, a scalar on the device. stop: someone asked to."""
+    """One step as it went. loss: the mean over the whole batch, a scalar on the device. stop: someone asked to.
+
+    parts: what else is logged, by name: each weighted loss, where they are several, over this rank's part of the batch,
+    and what a loss that learns says of its own; scalars on the device.
+    """
 
     steps: int
     loss: Tensor
     good: bool
     stop: bool
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def train(
@@ -113,13 +142,20 @@ def train(
         torch.manual_seed(int(np.random.default_rng([seed, step, 1 + world.rank]).integers(2**63)))
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=batch.lr.device)
+        shares: dict[str, Tensor] = {}
         for part, last in parts_of(batch, accumulate):
             with world.synchronised(last):  # gradients travel between ranks once a step
                 with torch.autocast(part.lr.device.type, AUTOCAST.get(precision), precision in AUTOCAST):
                     sr = net(part.lr, scale)
-                share = criterion(sr.float(), part.hr) / accumulate
+                terms = criterion.terms(sr.float(), part.hr)
+                share = summed(terms) / accumulate
                 scaler.scale(share).backward()
             loss = loss + share.detach()
+            if len(terms) > 1:
+                shares |= {
+                    name: shares.get(name, 0) + term.detach() / accumulate
+                    for name, term in zip(criterion.log_names, terms, strict=True)
+                }
             if criterion.learning:
                 outputs.append(sr.detach().float().clone())
 
@@ -134,11 +170,11 @@ def train(
             scaler.step(optimizer)
             learned(step)
             if criterion.learning:
-                criterion.update(world.whole(torch.cat(outputs)), world.whole(batch.hr))
+                shares |= criterion.update(world.whole(torch.cat(outputs)), world.whole(batch.hr))
         scaler.update()
         overflow = bool(scaler.is_enabled()) and not good and bool(loss.isfinite())  # fp16's own, and routine
         guard.count(good or overflow, loss)
-        if after(Done(step + 1, loss, good, stopping)):
+        if after(Done(step + 1, loss, good, stopping, shares)):
             return
 
 

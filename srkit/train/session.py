@@ -1,7 +1,7 @@
 """Train a run: from its newest training state, to the end or a limit."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,15 @@ RETREATS = 3  # times it steps back, halving its learning rate each time, before
 
 @dataclass(frozen=True)
 class Outcome:
-    """steps: done so far. reason: "finished", "time", "stopped" or "no better". best: (score, step), or None."""
+    """steps: done so far. reason: "finished", "time", "stopped" or "no better". best: (score, step), or None.
+
+    by_scale: the scores of the best validation, of which `best` has the mean over all pictures.
+    """
 
     steps: int
     reason: str
     best: tuple[float, int] | None
+    by_scale: Mapping[int, float] = field(default_factory=dict)
 
 
 def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
@@ -86,7 +90,7 @@ def run_training(
     keeper = Keeper(trainee, folder, world=world, display=display, limits=limits, trackers=trackers)
     keeper.take_up(about)
     if keeper.step >= run.steps:
-        return Outcome(keeper.step, "finished", keeper.best)
+        return Outcome(keeper.step, "finished", keeper.best, keeper.best_by_scale)
 
     forward = forward_for_training(trainee, world)
     display.training(keeper.step)
@@ -103,7 +107,7 @@ def run_training(
         raise
     finally:
         keeper.close()
-    return Outcome(keeper.step, keeper.reason, keeper.best)
+    return Outcome(keeper.step, keeper.reason, keeper.best, keeper.best_by_scale)
 
 
 def begin(

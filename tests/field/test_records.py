@@ -273,3 +273,111 @@ def test_a_sweep_over_seeds_gives_their_mean_and_spread(run_srkit):
     lines = list(csv.DictReader(Path("s/table.csv").read_text(encoding="utf-8").splitlines()))
     assert [(line["cell"], line["loss"], line["n"]) for line in lines[6:]] == [("mean", "l1", "3"), ("mean", "l2", "3")]
     assert run_srkit("sweep", "--vary", "loss=l1,l2", *words[4:], "--out", "t", "--json")[1].count("_sd") == 0
+
+
+@pytest.mark.parametrize("betas", ["[0.9]", "[0.9, 0.99, 0.999]", "[]", "0.9"])
+def test_betas_are_as_many_as_the_optimizer_has(run_srkit, betas):
+    """nanowell/AdEMAMix-Optimizer-Pytorch#1: more are ignored, less is an index error. Right: an error that says so."""
+    code, _, err = run_srkit("train", "--model", "edsr", "--set", f"optimizer.betas={betas}", "--steps", "1")
+    assert code == 2
+    assert "optimizer 'adam': betas = " in err
+    assert "unexpected" not in err
+
+
+def test_a_misspelt_weight_of_a_loss_is_told_what_it_may_be(run_srkit):
+    """UMEP-dev/SUEWS#1647: a key that is misspelt. Right: the nearest word that may stand there."""
+    code, _, err = run_srkit("train", "--set", 'loss=[{name="l1", wieght=2}]', "--steps", "1")
+    assert (code, "loss 'l1' has no option 'wieght'; did you mean 'weight'?" in err) == (2, True)
+
+
+def test_a_negative_weight_of_a_loss_is_refused(run_srkit):
+    """CAREamics/careamics#846, ultralytics/ultralytics#25518: negative weights are accepted. Right: an error."""
+    code, _, err = run_srkit("train", "--set", 'loss=[{name="l1", weight=-1}]', "--steps", "1")
+    assert (code, "weight = -1: input should be greater than or equal to 0" in err) == (2, True)
+    with pytest.raises(srkit.OptionError, match="weight = -1"):
+        srkit.Run(loss={"name": "l1", "weight": -1})
+
+
+def test_all_mistakes_of_a_run_file_are_told_at_once(run_srkit):
+    """koding/multiconfig#73: one mistake a round. Right: all of them, in one line."""
+    Path("run.toml").write_text("""
+lr = -1
+bacth = 4
+steps = "many"
+[model]
+name = "edsr"
+n_feat = 3
+n_resblocks = 0
+[optimizer]
+betas = [0.9]
+[[loss]]
+name = "l1"
+wieght = 2
+weight = -1
+[validation]
+metric = "psnrr"
+""")
+    code, _, err = run_srkit("train", "--run", "run.toml")
+    assert (code, err.count("\n")) == (2, 1)
+    wanted = ("lr = -1", "'bacth'; did you mean 'batch'?", "steps = 'many'", "'n_feat'; did you mean 'n_feats'?",
+              "n_resblocks = 0", "betas = [0.9]", "'wieght'; did you mean 'weight'?", "weight = -1",
+              "'psnrr'")  # fmt: skip
+    assert [words for words in wanted if words not in err] == []
+    assert err.startswith("srkit: 9 mistakes: (1) ")
+
+
+LEARNING = """
+import torch
+from srkit import Loss, hookimpl
+
+class Learns:
+    def __call__(self, sr, hr):
+        return (sr - hr).abs().mean() * 0 + 3
+    def update(self, sr, hr):
+        return {"own": torch.tensor(7.0)}
+
+@hookimpl
+def srkit_losses():
+    return [Loss(name="learns", build=Learns)]
+"""
+
+
+def log_of(folder: str) -> list[dict]:
+    return [json.loads(line) for line in Path(folder, "log.jsonl").read_text().splitlines()]
+
+
+def test_each_loss_is_logged_and_what_a_discriminator_says(run_srkit, install):
+    """ESAOpenSR/SRGAN#63, lucidrains/lightweight-gan#23: one loss of several is logged. Right: each, as it counts."""
+    install("srkit-learns", LEARNING)
+    losses = 'loss=["l1", {name="learns", weight=0.5}, {name="l1", weight=2}]'
+    code, _, err = run_srkit("train", "--model", "edsr", *SMALL, "--set", losses, "--steps", "3", "--out", "out")
+    assert code == 0, err
+    first = log_of("out")[0]
+    assert first["step"] == 3
+    assert first["loss_learns"] == 1.5
+    assert first["loss_learns_own"] == 7
+    assert first["loss_l1_2"] == pytest.approx(2 * first["loss_l1"])
+    assert first["loss"] == pytest.approx(first["loss_l1"] + first["loss_l1_2"] + first["loss_learns"])
+    assert run_srkit("train", "--model", "edsr", *SMALL, "--steps", "3", "--out", "one")[0] == 0
+    assert set(log_of("one")[0]) == {"step", "loss", "lr"}, "a single loss is the sum"
+
+
+def test_the_last_steps_are_logged(run_srkit):
+    """IndicoDataSolutions/finetune#455: what comes after the last round number is not logged. Right: it is."""
+    assert run_srkit("train", "--model", "edsr", *SMALL, "--steps", "107", "--out", "out")[0] == 0
+    assert [line["step"] for line in log_of("out") if "loss" in line] == [100, 107]
+
+
+def test_several_scales_are_validated_each(run_srkit):
+    """Found in a review: the mean of several scales, as if it were one figure. Right: each, as the tables have them."""
+    small = ["--set", "model.n_resblocks=1", "--set", "model.n_feats=4", "--set", "batch=2", "--set", "patch=16"]
+    words = ["train", "--model", "mdsr", "--set", "scale=[2,4]", *small]
+    code, out, err = run_srkit(*words, "--steps", "2", "--out", "out")
+    assert code == 0, err
+    line = log_of("out")[-1]
+    assert line["psnr_y"] == pytest.approx((line["psnr_y_x2"] + line["psnr_y_x4"]) / 2)
+    assert (
+        f"best PSNR {line['psnr_y']:.2f} dB, the mean of x2 {line['psnr_y_x2']:.2f}, x4 {line['psnr_y_x4']:.2f}" in out
+    )
+    code, out, err = run_srkit("train", "--resume", "out")
+    assert "the mean of x2" in out, "a resume knows it"

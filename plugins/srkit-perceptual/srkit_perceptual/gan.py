@@ -46,14 +46,16 @@ class Gan(nn.Module):
         real = self.discriminator(hr) if self.mode == "relativistic" else None
         return generator_loss(self.mode, fake, real)
 
-    def update(self, sr: Tensor, hr: Tensor) -> None:
+    def update(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         self.discriminator.train().requires_grad_(True)
         real, fake = self.discriminator(torch.cat([hr, sr.detach()])).chunk(2)
-        discriminator_loss(self.mode, fake, real).backward()
+        loss = discriminator_loss(self.mode, fake, real)
+        loss.backward()
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.discriminator.eval().requires_grad_(False)
+        return {"discriminator": loss.detach()}
 
     def get_extra_state(self) -> dict[str, Any]:
         """What `state_dict` holds beside the discriminator."""
