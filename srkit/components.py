@@ -289,12 +289,14 @@ class Dataset(Component):
         validation: for a dataset whose split "valid" has pictures that are not trained on: called as
             `validation(root, **options)` with those of the training, it gives the options of the validation, or None
             where these pictures are not there. A training that names no other data is then validated on them.
+        scales: those it has pairs for, which `srkit plugins check` opens. Empty: any, or it is not known.
     """
 
     benchmark: bool = False
     archives: Sequence[Archive] = ()
     page: str = ""
     validation: "Callable[..., Mapping[str, Any] | None] | None" = None
+    scales: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,10 +349,13 @@ class Wrapper(Component):
         passes: how often it calls the upscaler for one picture, for the progress display; a number, or a function
             of its options.
         mark: what it adds to a model's name in tables and file names; empty for `+` and its own name.
+        changes: True where it is meant to change what an exact upscaler gives, as sharpening does. Otherwise
+            `srkit plugins check` wants an upscaler that repeats pixels unchanged.
     """
 
     passes: int | Callable[..., int] = 1
     mark: str = ""
+    changes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +21,10 @@ WINDOW = 160  # side of the HR part that is compared, in pixels
 
 
 def checks(registry: Registry, entry: Entry, root: Path | None) -> Iterator[Check]:
-    def opened(split: str = "train", scale: int = 2) -> PairSequence:
+    scales = list(entry.component.scales)  # those it declares; otherwise those that open
+
+    def opened(split: str = "test" if entry.component.benchmark else "train", scale: int = 0) -> PairSequence:
+        scale = scale or scales[0]
         try:
             return open_dataset(registry.choose("dataset", entry.qualified), root, split, scale)
         except (UsageError, UnknownName) as error:
@@ -28,10 +32,38 @@ def checks(registry: Registry, entry: Entry, root: Path | None) -> Iterator[Chec
                 raise Note(f"no pictures to check it with ({error}); give --root") from None
             raise
 
+    absent: list[int] = []
+    yield Check("it opens", lambda: opens(opened, scales, absent), essential=True)
+    if absent:
+        yield Check("every scale was tried", partial(undeclared, scales, absent))
     yield Check("it opens lazily", lambda: lazy_open(opened))
-    yield Check("pairs are uint8 RGB of fitting sizes, their names unique", lambda: shapes(opened))
-    yield Check("LR and HR show the same place", lambda: alignment(opened))
+    sizes = "pairs are uint8 RGB of fitting sizes, their names unique"
+    yield Check(sizes, lambda: shapes(opened, scales), essential=True)
+    yield Check("LR and HR show the same place", lambda: alignment(opened, scales))
     yield Check("reading twice gives the same pixels", lambda: deterministic(opened))
+
+
+def opens(opened: Callable[..., PairSequence], scales: list[int], absent: list[int]) -> None:
+    """Every scale that is declared. Where none is, those of 2, 3 and 4 that open are put into `scales`."""
+    if scales:
+        for scale in scales:
+            opened(scale=scale)
+        return
+    errors: list[Exception] = []
+    for scale in (2, 3, 4):
+        try:
+            opened(scale=scale)
+            scales.append(scale)
+        except Exception as error:  # Note, where there are no pictures at all
+            errors.append(error)
+            absent.append(scale)
+    if not scales:
+        raise errors[0]
+
+
+def undeclared(scales: list[int], absent: list[int]) -> None:
+    missing = ", ".join(f"x{scale}" for scale in absent)
+    raise Note(f"it does not open for {missing}; the record may say so: scales={tuple(scales)}")
 
 
 def lazy_open(opened: Callable[..., PairSequence]) -> None:
@@ -48,8 +80,8 @@ def lazy_open(opened: Callable[..., PairSequence]) -> None:
         )
 
 
-def shapes(opened: Callable[..., PairSequence]) -> None:
-    for scale in (2, 3, 4):
+def shapes(opened: Callable[..., PairSequence], scales: list[int]) -> None:
+    for scale in scales:
         pairs = opened(scale=scale)
         names = []
         for i in spread(len(pairs)):
@@ -70,10 +102,10 @@ def shapes(opened: Callable[..., PairSequence]) -> None:
             )
 
 
-def alignment(opened: Callable[..., PairSequence]) -> None:
+def alignment(opened: Callable[..., PairSequence], scales: list[int]) -> None:
     """Shift HR by up to two LR pixels in either direction, resize, and see which correlates best with LR."""
     given = 0
-    for scale in (2, 3, 4):
+    for scale in scales:
         pairs = opened(scale=scale)
         for i in spread(len(pairs)):
             pair = pairs[i]

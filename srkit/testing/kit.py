@@ -69,6 +69,20 @@ class Check:
         return Finding(self.name, "ok")
 
 
+def rounding(tensor: Any) -> float:
+    """The largest difference that rounding alone explains: a thousand units in the last place of the largest value."""
+    import torch
+
+    return 1000 * torch.finfo(tensor.dtype).eps * max(float(tensor.abs().max()), 1e-3)
+
+
+def near(one: Any, other: Any, text: str, advice: str) -> None:
+    """Fault unless two tensors are equal but for rounding: sums in another order, another place in memory."""
+    difference = float((one - other).abs().max())
+    if not difference <= rounding(one):
+        raise Fault(f"{text} (by {difference:.3g})", advice)
+
+
 def check(registry: Registry, kind: str, name: str, root: Path | None = None) -> list[Finding]:
     """All checks of one component, in order. root: where a dataset finds its pictures."""
     return check_entry(registry, registry.find(kind, name), root)

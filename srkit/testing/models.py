@@ -1,20 +1,61 @@
 """Checks of a model: sizes, batches, gradients, types, memory formats, weights, tiles, export."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from srkit.checkpoint import read_about, read_tensors
+from srkit.components import Weights
+from srkit.errors import SrkitError, did_you_mean, one_line
 from srkit.plugins import Choice, Entry, Registry
-from srkit.testing.kit import Check, Fault, Note
+from srkit.testing.kit import Check, Fault, Note, near, rounding
 from srkit.upscale.size import crop_to, pad_to_multiple
 from srkit.upscale.wrap import make_upscaler
+from srkit.weights.find import cached_file, is_own, registered_file
+from srkit.weights.layouts import recognise_by
+from srkit.weights.loading import load_registered
 
 SIZES = ((1, 1), (3, 5), (17, 13), (24, 32))
+SECONDS = 60.0  # after which a model's further scales and presets are left out, and named
 LARGE = 5_000_000  # parameters from which the costly checks are left to the smaller presets
 WORK = 1.35e10  # parameters times pixels, beyond which measuring by gradient takes minutes on a CPU
+
+
+@dataclass
+class Trials:
+    """Every preset at every scale; `each` calls a check for all of them, while there is time."""
+
+    pairs: list[tuple[Choice, int]]
+    until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
+    left_out: dict[str, None] = field(default_factory=dict)  # in order
+
+    def each(self, test: Callable[[Choice, int], None]) -> None:
+        """Raises the first Fault with preset and scale before it, or else a Note of what was not tried."""
+        notes = []
+        for i, (choice, scale) in enumerate(self.pairs):
+            what = f"{choice.label} x{scale}"
+            if i and time.monotonic() > self.until:
+                self.left_out[what] = None
+                continue
+            try:
+                test(choice, scale)
+            except Fault as fault:
+                raise Fault(f"{what}: {fault}", fault.advice) from fault
+            except Note as note:
+                notes.append(f"{what}: {note}")
+        if notes:
+            raise Note("; ".join(notes[:3]) + (f"; and {len(notes) - 3} more" if len(notes) > 3 else ""))
+
+    def all_tried(self) -> None:
+        if self.left_out:
+            raise Note(f"after {SECONDS:g} s not every check was made of {', '.join(self.left_out)}")
 
 
 def checks(registry: Registry, entry: Entry) -> Iterator[Check]:
@@ -24,21 +65,76 @@ def checks(registry: Registry, entry: Entry) -> Iterator[Check]:
     if record.from_file is not None:
         yield Check("its networks come from weight files", lambda: from_file_only(choices[0]))
         return
-    for choice in different:
-        yield Check(f"exact output size at every scale and size ({choice.label})", partial(sizes, choice))
-    first = choices[0]
-    scale = record.scales[0]
-    yield Check("a batch equals its pictures one by one", lambda: batches(first, scale))
-    yield Check("the same picture gives the same result", lambda: repeatable(first, scale))
-    yield Check("gradients are finite and reach every parameter", lambda: gradients(first, scale))
-    yield Check("bfloat16 works and stays near float32", lambda: half(first, scale))
-    yield Check("channels_last gives the same result", lambda: memory_formats(first, scale))
-    yield Check("a state dict makes the round trip", lambda: round_trip(first, scale))
-    yield Check("the receptive field is the declared one", lambda: receptive_field(first))
-    yield Check("tiles give the whole picture, bit for bit", lambda: tiles(first, scale))
-    yield Check("torch.export takes it", lambda: exports(first, scale))
+    trials = Trials([(choice, scale) for choice in different for scale in record.scales])
+    for weights in record.weights:
+        name = f"{weights.preset or record.name} x{', x'.join(map(str, weights.scales))}"
+        yield Check(f"the weights of {name} {weights.tag}".rstrip(), partial(opened, registry, entry, weights))
+    yield Check(
+        "finite values of exactly the right size, at every scale, preset and size",
+        partial(trials.each, sizes),
+        essential=True,
+    )
+    for name, test in {
+        "a batch equals its pictures one by one": batches,
+        "the same picture gives the same result": repeatable,
+        "gradients are finite and reach every parameter": gradients,
+        "bfloat16 works and stays near float32": half,
+        "channels_last gives the same result": memory_formats,
+        "a state dict makes the round trip": round_trip,
+        "the receptive field is the declared one": receptive_field,
+        "tiles give the whole picture": tiles,
+        "torch.export takes it": exports,
+    }.items():
+        yield Check(name, partial(trials.each, test))
     for name in record.layouts:
-        yield Check(f"layout '{name}' reads what it writes, bit for bit", partial(layout, first, scale, name))
+        test = partial(layout, name=name)
+        yield Check(f"layout '{name}' reads what it writes, bit for bit", partial(trials.each, test))
+    yield Check("every scale and preset was tried", trials.all_tried)
+
+
+def opened(registry: Registry, entry: Entry, weights: Weights) -> None:
+    """A registered file: there, the one that is named, of this model, and of the scales and options that are said."""
+    record = entry.component
+    if weights.preset not in ("", record.name, *record.presets):
+        raise Fault(
+            f"there is no preset '{weights.preset}'{did_you_mean(weights.preset, record.presets)}",
+            "name a preset, or none",
+        )
+    if odd := [scale for scale in weights.scales if scale not in record.scales]:
+        raise Fault(
+            f"they are of x{odd[0]}, which the model does not offer",
+            "add it to the scales of the model, or take it out",
+        )
+    if weights.url and not cached_file(weights).is_file():
+        raise Note(f"not opened, since they are not fetched: {weights.url}")
+    choice = registry.choose("model", f"{entry.package}:{weights.preset or record.name}")
+    try:
+        for scale in weights.scales:
+            load_registered(registry, choice, weights, scale, "cpu")
+        path = registered_file(choice, weights)
+        options, other = said_by(registry, choice, weights.scales[0], path)
+    except (SrkitError, ModuleNotFoundError, RuntimeError) as error:
+        advice = "ship the file in the wheel, and let the record say its sha256, preset and scale"
+        raise Fault(one_line(error), advice) from None
+    if other:
+        raise Fault(f"the file is of '{other}'", "name the file of this model")
+    wrong = [key for key, value in options.items() if choice.options.get(key, value) != value]
+    if weights.preset and wrong:
+        raise Fault(
+            f"the file has {wrong[0]}={options[wrong[0]]!r}, the preset {choice.options[wrong[0]]!r}", "name its preset"
+        )
+
+
+def said_by(registry: Registry, choice: Choice, scale: int, path: Path) -> tuple[Mapping[str, Any], str]:
+    """(options, another model's name) as a weight file says, in its header or by its layout; else nothing."""
+    if is_own(path):
+        said = read_about(path)["model"]
+        name = said["name"].rpartition(":")[2]
+        return said["options"], "" if name == choice.component.name else name
+    if known := recognise_by(registry, choice.entry, read_tensors(path), {**choice.options, "scale": scale}):
+        reading = known.reading
+        return {key: value for key, value in reading.options.items() if key not in reading.assumed}, ""
+    return {}, ""
 
 
 def built(choice: Choice, scale: int, seed: int = 0) -> nn.Module:
@@ -52,7 +148,17 @@ def built(choice: Choice, scale: int, seed: int = 0) -> nn.Module:
         ) from error
     if not isinstance(net, nn.Module):
         raise Fault(f"build({scale}) gave a {type(net).__name__}", "return a torch.nn.Module")
-    return net.eval()
+    return awake(net, seed).eval()
+
+
+def awake(net: nn.Module, seed: int) -> nn.Module:
+    """Parameters that begin as zero, as the last layer of a residual often does, hide what is before them."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.is_floating_point() and not parameter.any():
+                parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return net
 
 
 def call(choice: Choice, net: nn.Module, scale: int) -> Callable[[Tensor], Tensor]:
@@ -70,30 +176,29 @@ def picture(*size: int, seed: int = 1) -> Tensor:
     return torch.rand(size, generator=torch.Generator().manual_seed(seed))
 
 
-def sizes(choice: Choice) -> None:
-    for scale in choice.component.scales:
-        forward = call(choice, built(choice, scale), scale)
-        for height, width in SIZES:
-            with torch.inference_mode():
-                try:
-                    sr = forward(picture(1, 3, height, width))
-                except Exception as error:
-                    raise Fault(
-                        f"x{scale} of a {width}x{height} picture raised {type(error).__name__}: {error}",
-                        "any size must work: pad inside the network, or declare size_multiple=N and srkit pads",
-                    ) from error
-            if sr.shape != (1, 3, height * scale, width * scale):
-                wanted = (1, 3, height * scale, width * scale)
+def sizes(choice: Choice, scale: int) -> None:
+    forward = call(choice, built(choice, scale), scale)
+    for height, width in SIZES:
+        with torch.inference_mode():
+            try:
+                sr = forward(picture(1, 3, height, width))
+            except Exception as error:
                 raise Fault(
-                    f"x{scale} of a {width}x{height} picture is {tuple(sr.shape)}, not {wanted}",
-                    "give exactly scale times the input, odd sizes too: pad instead of cropping or striding, "
-                    "or declare size_multiple=N and srkit pads and crops",
-                )
-            if not sr.isfinite().all():
-                raise Fault(
-                    f"x{scale} of a {width}x{height} picture has values that are not finite",
-                    "look for a division or a root of zero",
-                )
+                    f"x{scale} of a {width}x{height} picture raised {type(error).__name__}: {error}",
+                    "any size must work: pad inside the network, or declare size_multiple=N and srkit pads",
+                ) from error
+        if sr.shape != (1, 3, height * scale, width * scale):
+            wanted = (1, 3, height * scale, width * scale)
+            raise Fault(
+                f"x{scale} of a {width}x{height} picture is {tuple(sr.shape)}, not {wanted}",
+                "give exactly scale times the input, odd sizes too: pad instead of cropping or striding, "
+                "or declare size_multiple=N and srkit pads and crops",
+            )
+        if not sr.isfinite().all():
+            raise Fault(
+                f"x{scale} of a {width}x{height} picture has values that are not finite",
+                "look for a division or a root of zero",
+            )
 
 
 def batches(choice: Choice, scale: int) -> None:
@@ -104,7 +209,6 @@ def batches(choice: Choice, scale: int) -> None:
     near(
         together,
         alone,
-        1e-4,
         "a picture's result depends on the others in its batch",
         "in evaluation mode nothing may be shared across the batch",
     )
@@ -116,7 +220,6 @@ def repeatable(choice: Choice, scale: int) -> None:
         near(
             forward(picture(1, 3, 16, 16)),
             forward(picture(1, 3, 16, 16)),
-            0,
             "two passes over one picture differ",
             "no randomness in evaluation mode",
         )
@@ -189,7 +292,6 @@ def memory_formats(choice: Choice, scale: int) -> None:
     near(
         plain,
         other,
-        1e-4,
         "channels_last changes the result",
         "do not assume strides: use reshape, not view or as_strided",
     )
@@ -210,7 +312,6 @@ def round_trip(choice: Choice, scale: int) -> None:
         near(
             call(choice, net, scale)(lr),
             call(choice, other, scale)(lr),
-            0,
             "the same state dict in another network gives other pixels",
             "what decides the result must be a parameter or a buffer",
         )
@@ -223,60 +324,66 @@ def declared_field(choice: Choice, scale: int) -> int:
     return int(field(scale, **choice.options)) if callable(field) else field
 
 
-def receptive_field(choice: Choice) -> None:
-    """Measure by gradient which input pixels can change one output pixel, and compare with the declaration.
-
-    A scale that would take minutes is left out where another one was measured.
-    """
-    for number, scale in enumerate(choice.component.scales):
-        declared = declared_field(choice, scale)
-        net = built(choice, scale).double()
-        multiple = choice.component.size_multiple
-        centre = (declared + 8) // multiple * multiple + multiple
-        side = 2 * centre + 2 * multiple
-        count = sum(p.numel() for p in net.parameters())
-        if count * side**2 * multiple > WORK:
-            if number:
-                continue
-            raise Note(f"not measured: {count:,} parameters that see {declared} pixels; check a smaller preset")
-        reach = 0
-        # every place on the grid of windows and of sub-pixels, along the diagonal
-        for k in range(scale * choice.component.size_multiple):
-            lr = torch.rand(
-                1, 3, side, side, dtype=torch.double, generator=torch.Generator().manual_seed(3)
-            ).requires_grad_()
+def receptive_field(choice: Choice, scale: int) -> None:
+    """Measure by gradient which input pixels can change one output pixel, and compare with the declaration."""
+    declared = declared_field(choice, scale)
+    net = built(choice, scale).double()
+    multiple = choice.component.size_multiple
+    centre = (declared + 8) // multiple * multiple + multiple
+    side = 2 * centre + 2 * multiple
+    count = sum(p.numel() for p in net.parameters())
+    if count * side**2 * multiple > WORK:
+        raise Note(f"not measured: {count:,} parameters that see {declared} pixels; check a smaller preset")
+    reach = 0
+    # every place on the grid of windows and of sub-pixels, along the diagonal
+    for k in range(scale * multiple):
+        lr = picture(1, 3, side, side, seed=3).double().requires_grad_()
+        try:
             sr = call(choice, net, scale)(lr)
-            if not sr.requires_grad:
-                raise Note("it has no gradient to measure by")
-            (gradient,) = torch.autograd.grad(sr[..., centre * scale + k, centre * scale + k].sum(), lr)
-            seen = gradient.abs().sum((0, 1)).nonzero() - (centre + k // scale)
-            reach = max(reach, int(seen.abs().max()))
-        if reach > declared:
-            raise Fault(
-                f"at x{scale} it sees {reach} pixels or more to each side and declares {declared}",
-                f"declare receptive_field={reach} or more, else tiles have visible seams; None where it has no bound",
-            )
-        if reach < declared - 1:
-            raise Note(
-                f"at x{scale} it sees {reach} pixels and declares {declared}: tiles overlap more than they need to"
-            )
+        except Exception as error:
+            raise Note(f"not measured: in float64 it raised {one_line(error)}") from None
+        if not sr.requires_grad:
+            raise Note("it has no gradient to measure by")
+        (gradient,) = torch.autograd.grad(sr[..., centre * scale + k, centre * scale + k].sum(), lr)
+        seen = gradient.abs().sum((0, 1)).nonzero() - (centre + k // scale)
+        reach = max(reach, int(seen.abs().max()) if len(seen) else 0)
+    if reach > declared:
+        raise Fault(
+            f"at x{scale} it sees {reach} pixels or more to each side and declares {declared}",
+            f"declare receptive_field={reach} or more, else tiles have visible seams; None where it has no bound",
+        )
+    if reach < declared - 1:
+        raise Note(f"at x{scale} it sees {reach} pixels and declares {declared}: tiles overlap more than they need to")
 
 
 def tiles(choice: Choice, scale: int) -> None:
+    """Compare in float32 and, where that differs, in float64, which tells rounding from a field that is too small."""
     field = declared_field(choice, scale)
     net = built(choice, scale)
     if sum(p.numel() for p in net.parameters()) > LARGE:
         raise Note("not tried: a large network; use a small preset")
     lr = picture(1, 3, field + 45, field + 61)
-    whole = make_upscaler(net, choice, scale, tile=0, in_range=False)(lr)  # its weights are random
+    difference, rounded = seams(net, choice, scale, lr)
+    if difference == 0:
+        return
+    try:
+        exact, exactly_rounded = seams(net.double(), choice, scale, lr.double())
+    except Exception:  # a network may know float32 alone
+        exact, exactly_rounded = difference, rounded
+    if not exact <= exactly_rounded:
+        raise Fault(
+            f"tiles differ from the whole picture (by {difference:.3g})",
+            "declare a larger receptive_field, or None where it has no bound",
+        )
+    if not difference <= rounded:
+        raise Note(f"tiles differ from the whole picture by {difference:.3g}, by rounding: in float64 by {exact:.3g}")
+
+
+def seams(net: nn.Module, choice: Choice, scale: int, lr: Tensor) -> tuple[float, float]:
+    """The largest difference of a tiled result from the whole one, and that which rounding explains."""
+    whole = make_upscaler(net, choice, scale, tile=0, in_range=False)(lr)
     tiled = make_upscaler(net, choice, scale, tile=32, in_range=False)(lr)
-    near(
-        whole,
-        tiled,
-        0,
-        "tiles differ from the whole picture",
-        "declare a larger receptive_field, or None where it has no bound",
-    )
+    return float((whole - tiled).abs().max()), rounding(whole)
 
 
 def exports(choice: Choice, scale: int) -> None:
@@ -296,13 +403,12 @@ def exports(choice: Choice, scale: int) -> None:
         near(
             program.module()(lr),
             net(lr),
-            1e-4,
             "the exported program gives other pixels",
             "avoid state that changes inside forward",
         )
 
 
-def layout(choice: Choice, scale: int, name: str) -> None:
+def layout(choice: Choice, scale: int, *, name: str) -> None:
     each = choice.component.layouts[name]
     own = dict(built(choice, scale).state_dict())
     written, _ = each.write(own, [scale], choice.options)
@@ -329,9 +435,3 @@ def same(one: Tensor | None, other: Tensor | None) -> bool:
 
 def from_file_only(choice: Choice) -> None:
     raise Note("it reads foreign weight files; its networks are as good as those")
-
-
-def near(one: Tensor, other: Tensor, tolerance: float, text: str, advice: str) -> None:
-    difference = float((one.float() - other.float()).abs().max())
-    if not difference <= tolerance:
-        raise Fault(f"{text} (by {difference:.3g})", advice)

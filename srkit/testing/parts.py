@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from srkit.components import Batch
 from srkit.errors import SrkitError
 from srkit.plugins import Entry, Registry
-from srkit.testing.kit import Check, Fault, Note
+from srkit.testing.kit import Check, Fault, Note, near
 
 LARGE_PARTS = 4  # to each side of a patch: its means over these tell where it is, and hide its noise
 METRIC_SIZE = (192, 176)  # pixels; multi-scale metrics halve four times and still want a window
@@ -27,6 +27,10 @@ def made(registry: Registry, entry: Entry, *supplied: Any) -> Any:
         return registry.choose(entry.kind, entry.qualified).build(*supplied)
     except SrkitError as error:
         raise Note(f"it cannot be built here: {error}") from None
+
+
+def buildable(registry: Registry, entry: Entry, *supplied: Any) -> None:
+    made(registry, entry, *supplied)
 
 
 def smooth(*shape: int, seed: int = 0) -> np.ndarray:
@@ -45,7 +49,9 @@ def pictures(batch: int = 2, side: int = 64, seed: int = 0) -> Tensor:
 
 
 def loss_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
-    yield Check("it gives a finite scalar, nearer images a smaller one", lambda: loss_value(made(registry, entry)))
+    yield Check("it can be built", lambda: buildable(registry, entry), essential=True)
+    value = "it gives a finite scalar, nearer images a smaller one"
+    yield Check(value, lambda: loss_value(made(registry, entry)), essential=True)
     yield Check("its gradient reaches sr and is finite", lambda: loss_gradient(made(registry, entry)))
     yield Check("what it learns is in its state dict", lambda: loss_state(registry, entry))
 
@@ -110,7 +116,9 @@ def loss_state(registry: Registry, entry: Entry) -> None:
 
 
 def metric_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("it can be built", lambda: buildable(registry, entry), essential=True)
     for colour, shape in (("luma", METRIC_SIZE), ("RGB", (*METRIC_SIZE, 3))):
+        yield Check(f"{colour}: it gives a number", partial(metric_number, registry, entry, shape), essential=True)
         yield Check(
             f"{colour}: identical is best, worse is worse",
             partial(metric_order, registry, entry, shape),
@@ -130,10 +138,14 @@ def values(metric: Any, shape: tuple[int, ...]) -> list[float]:
     return found
 
 
-def metric_order(registry: Registry, entry: Entry, shape: tuple[int, ...]) -> None:
+def metric_number(registry: Registry, entry: Entry, shape: tuple[int, ...]) -> None:
     found = values(made(registry, entry), shape)
     if any(math.isnan(value) for value in found):
         raise Fault(f"it gives NaN: {found}", f"images of {METRIC_SIZE} pixels must have a value")
+
+
+def metric_order(registry: Registry, entry: Entry, shape: tuple[int, ...]) -> None:
+    found = values(made(registry, entry), shape)
     if not entry.component.needs_reference:
         raise Note("without a reference there is no identical image to compare with")
     ordered = found if not entry.component.higher_is_better else [-value for value in found]
@@ -176,7 +188,8 @@ def metric_symmetry(metric: Any, entry: Entry) -> None:
 
 
 def augmentation_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
-    yield Check("a batch stays a batch", lambda: augmented_shape(made(registry, entry)))
+    yield Check("it can be built", lambda: buildable(registry, entry), essential=True)
+    yield Check("a batch stays a batch", lambda: augmented_shape(made(registry, entry)), essential=True)
     yield Check("both images are changed alike", lambda: augmented_alike(made(registry, entry)))
     yield Check("the seed decides", lambda: augmented_seed(made(registry, entry)))
 
@@ -287,8 +300,13 @@ def augmented_seed(module: Any) -> None:
 
 
 def wrapper_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
-    yield Check("it gives an upscaler of the same size", lambda: wrapped_size(registry, entry))
-    yield Check("around an exact upscaler it changes nothing", lambda: wrapped_exact(registry, entry))
+    yield Check("it can be built", lambda: buildable(registry, entry, repeat), essential=True)
+    yield Check("it gives an upscaler of the same size", lambda: wrapped_size(registry, entry), essential=True)
+    yield Check("it keeps nothing and leaves its input as it is", lambda: wrapped_twice(registry, entry))
+    if entry.component.changes:
+        yield Check("it changes pictures, as it says", lambda: wrapped_changes(registry, entry))
+    else:
+        yield Check("around an exact upscaler it changes nothing", lambda: wrapped_exact(registry, entry))
 
 
 def repeat(lr: Tensor) -> Tensor:
@@ -304,16 +322,39 @@ def wrapped_size(registry: Registry, entry: Entry) -> None:
                 f"of {width}x{height} it made {tuple(sr.shape)}",
                 "return what the upscaler would, turned back and cropped",
             )
+        if not sr.isfinite().all():
+            raise Fault(f"of {width}x{height} it made values that are not finite", "look for a division by zero")
+
+
+def wrapped_twice(registry: Registry, entry: Entry) -> None:
+    lr = pictures(1, 24)
+    kept = lr.clone()
+    wrapped = made(registry, entry, repeat)
+    one = wrapped(lr).clone()
+    if not torch.equal(lr, kept):
+        raise Fault("it changes its input in place", "work on a new tensor")
+    wrapped(pictures(1, 24, seed=5))
+    near(one, wrapped(lr), "one picture gives two results", "keep nothing between two calls, draw nothing at random")
+
+
+def difference_of(registry: Registry, entry: Entry) -> float:
+    lr = pictures(1, 24)
+    return float((made(registry, entry, repeat)(lr) - repeat(lr)).abs().max())
 
 
 def wrapped_exact(registry: Registry, entry: Entry) -> None:
-    lr = torch.rand(1, 3, 17, 13)
-    difference = float((made(registry, entry, repeat)(lr) - repeat(lr)).abs().max())
+    difference = difference_of(registry, entry)
     if difference > 1e-5:
         raise Fault(
             f"repeating each pixel commutes with flips, turns and tiles, yet the result differs by {difference:.3g}",
-            "undo each transform exactly, in the reverse order; weigh overlapping parts to a sum of one",
+            "a wrapper that is meant to change pictures says changes=True; any other undoes each transform exactly, in "
+            "the reverse order, and weighs overlapping parts to a sum of one",
         )
+
+
+def wrapped_changes(registry: Registry, entry: Entry) -> None:
+    if difference_of(registry, entry) == 0:
+        raise Note("it says changes=True, and changes nothing in the picture that was tried")
 
 
 def tracker_checks(registry: Registry, entry: Entry) -> Iterator[Check]:

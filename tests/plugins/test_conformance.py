@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from srkit import load_plugins
-from srkit.testing import check
+from srkit.testing import check, models
 
 HEAD = "from typing import Annotated\nfrom srkit import *\nfrom srkit import hookimpl\n"
 
@@ -278,11 +278,13 @@ def test_what_ships_passes(registry, photo, tmp_path, monkeypatch, request, kind
         for i in range(6):
             Image.fromarray(np.ascontiguousarray(photo[:150, i * 50 : i * 50 + 100])).save(root / "HR" / f"{i}.png")
         root = tmp_path if name == "urban100" else root
+    monkeypatch.setattr(models, "SECONDS", 5.0)
     findings = check(registry, kind, name, root)
     assert len(findings) >= 4
     assert not [f for f in findings if f.outcome == "fault"]
     if (kind, name) == ("model", "edsr"):
-        assert {f.outcome for f in findings} == {"ok"}, findings
+        notes = [f.text for f in findings if f.outcome == "note"]
+        assert all("edsr-large" in text for text in notes), notes  # too large to measure, or no time
 
 
 def test_the_report_and_its_exit_code(run_srkit):
