@@ -18,6 +18,10 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srkit.components import PairSequence
 
 LISTED = 24  # names, where none is near
 
@@ -83,6 +87,8 @@ class ImageError(SrkitError):
 
 class DataError(SrkitError):
     """A dataset is not what it should be."""
+
+    partial: "PairSequence | None" = None  # where only some LR are missing: all HR, with those LR that are there
 
 
 class CheckpointError(SrkitError):

@@ -138,14 +138,24 @@ def partners(
         return {file.stem: (file, None) for file in hr_files}
     lr_files = {file.stem: file for file in list_images(lr_folder)}
     pairs: dict[str, tuple[Path, Path | None]] = {}
+    alone = []
     for file in hr_files:
         if letter == "w":
             mine = {f"{file.stem}{w}": lr_files.get(f"{file.stem}x{scale}{w}") for w in WILD}
         else:
             mine = {file.stem: lr_files.get(f"{file.stem}x{scale}{letter}") or lr_files.get(file.stem)}
         if not any(mine.values()):
-            raise DataError(f"'{file}' has no LR partner '{file.stem}x{scale}{letter}' in '{lr_folder}'")
+            alone.append(file)
+            pairs[file.stem] = (file, None)
         pairs |= {name: (file, lr_file) for name, lr_file in mine.items() if lr_file}
+    if alone:
+        more = f", nor have {len(alone) - 1} more" if len(alone) > 1 else ""
+        error = DataError(
+            f"'{alone[0]}' has no LR partner '{alone[0].stem}x{scale}{letter}' in '{lr_folder}'{more}; add it, or "
+            "remove the HR picture"
+        )
+        error.partial = pictures(alone[0].parent, scale, pairs)
+        raise error
     return pairs
 
 

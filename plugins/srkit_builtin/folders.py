@@ -137,6 +137,12 @@ class Folder(Pictures):
             root, scale, names_of(hr_files, hr_folder or root, root), hr_files, lr_files,
             notes=notes_of(found, others, root, scale), limits=range,
         )  # fmt: skip
+        if lr_dir != ALL and (found.lone or any(found.lr)):
+            try:
+                pairing.check_complete(found, scale)
+            except DataError as error:
+                error.partial = self
+                raise
 
 
 def in_folders(

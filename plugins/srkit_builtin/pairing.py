@@ -188,8 +188,6 @@ def match(items: Sequence[Item], scale: int, *, make: bool = False) -> Matched:
     match_rest(found, scale, make)
     if not make:
         check_roles(found, scale)
-    if not make and (found.lone or any(found.lr)):
-        check_complete(found, scale)
     return found
 
 

@@ -85,10 +85,12 @@ class Look:
 def open_for_check(
     dataset: Choice, root: str | Path | None, split: str, scale: int
 ) -> tuple[PairSequence, list[Finding]]:
-    """The dataset; if its LR pictures are not complete, HR alone and a finding that says so."""
+    """The dataset; if its LR pictures are not complete, what there is of it and a finding that says so."""
     try:
         return open_dataset(dataset, root, split, scale), []
     except DataError as error:
+        if error.partial is not None:  # the LR that are there are compared
+            return error.partial, [Finding("error", "partner", "", one_line(error))]
         if dataset.options.get("lr_dir", "none") == "none":
             raise
         alone = replace(dataset, options={**dataset.options, "lr_dir": "none"})

@@ -381,3 +381,22 @@ def test_several_scales_are_validated_each(run_srkit):
     )
     code, out, err = run_srkit("train", "--resume", "out")
     assert "the mean of x2" in out, "a resume knows it"
+
+
+@pytest.mark.parametrize("source", ["folder", "div2k"])
+def test_a_missing_partner_does_not_hide_the_faults_of_the_others(run_srkit, tmp_path, source):
+    """XPixelGroup/BasicSR#243, open-mmlab/mmagic#39: one message at a time. Right: what is there is checked."""
+    hr = "mine/HR" if source == "folder" else "mine/DIV2K_train_HR"
+    lr = "mine/LR" if source == "folder" else "mine/DIV2K_train_LR_bicubic/X2"
+    for n in (1, 2, 3):
+        for folder, name, side in ((hr, f"{n:04}", 96), (lr, f"{n:04}x2", 40 if n == 2 else 48)):
+            if folder == hr or n != 3:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                Path(folder, f"{name}.png").write_bytes(picture(n, side, side))
+    words = ["mine"] if source == "folder" else ["div2k", "--root", "mine"]
+    code, out, _ = run_srkit("data", "check", *words, "--json")
+    kinds = {(finding["kind"], finding["name"]) for finding in json.loads(out)["findings"]}
+    assert code == 1
+    assert ("partner", "") in kinds
+    assert ("size", "0002") in kinds
+    assert ("mismatch", "0001") in kinds
