@@ -18,10 +18,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from srkit.components import PairSequence
+from typing import Any
 
 LISTED = 24  # names, where none is near
 
@@ -88,7 +85,7 @@ class ImageError(SrkitError):
 class DataError(SrkitError):
     """A dataset is not what it should be."""
 
-    partial: "PairSequence | None" = None  # where only some LR are missing: all HR, with those LR that are there
+    partial: Any = None  # a PairSequence, where only some LR are missing: all HR, with those LR that are there
 
 
 class CheckpointError(SrkitError):

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -139,13 +139,14 @@ def item_of(path: Path, base: Path, template: re.Pattern[str] | None = None) -> 
     words = tuple(word for f in folders for word in f.words)
     if not role and any(re.fullmatch(r"[xX]\d", part) for part in relative.parts[:-1]):
         role = "lr"  # a folder `X2` by itself
+    placed = partial(Item, path, words, folder_scale=scale, split=split)
     if template is not None:
         if lr := template.fullmatch(relative.stem):
             said = lr.groupdict().get("scale")
-            return Item(path, words, lr["stem"].lower(), "lr", "lr", scale, int(said) if said else None, split)
-        return Item(path, words, relative.stem.lower(), role, role, scale, None, split)
+            return placed(stem=lr["stem"].lower(), role="lr", folder_role="lr", stem_scale=int(said) if said else None)
+        return placed(stem=relative.stem.lower(), role=role, folder_role=role)
     own = named(relative.stem, True)
-    return Item(path, words, " ".join(own.words), own.role or role, role, scale, own.scale, split)
+    return placed(stem=" ".join(own.words), role=own.role or role, folder_role=role, stem_scale=own.scale)
 
 
 def of_split(items: Sequence[Item], split: str) -> list[Item]:

@@ -114,6 +114,7 @@ def test_the_kit_finds_no_fault_with_the_network_itself():
 def test_upscale_takes_a_backend_by_name(run_srkit, photo):
     Image.fromarray(photo[:10, :12]).save("p.png")
     assert run_srkit("upscale", "p.png", "--model", "bicubic", "--backend", "torch")[0] == 0
-    assert Image.open("p_bicubic_x2.png").size == (24, 20)
+    with Image.open("p_bicubic_x2.png") as large:
+        assert large.size == (24, 20)
     code, _, err = run_srkit("upscale", "p.png", "--model", "bicubic", "--backend", "trch")
     assert (code, err) == (2, "srkit: no backend called 'trch'; did you mean 'torch'?\n")

@@ -19,7 +19,8 @@ def test_a_resumed_run_overwrites_what_it_repeats(tmp_path):
     (log,) = with_log(tmp_path, [])
     for step in (1, 2, 3):
         log.scalars(step, {"loss": 1.0})
-    (tmp_path / "log.jsonl").open("a").write('{"step": 4, "lo')  # cut off by a kill
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # cut off by a kill
     (again,) = with_log(tmp_path, [])
     again.scalars(2, {"loss": 2.0})
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
