@@ -78,7 +78,7 @@ class Keeper:
             group["lr"] *= 0.5**self.retreats
 
     def wants_to_stop(self) -> bool:
-        """This rank's wish; the loop makes all ranks agree."""
+        """What this rank asks for; the loop makes all ranks agree."""
         return self.limits.stop() or time.monotonic() - self.begun >= self.limits.max_seconds
 
     def after(self, done: Done) -> bool:

@@ -27,7 +27,7 @@ def test_eight_times_larger(run_srkit, registry, name):
     assert reach == declared
     code, _, err = run_srkit("train", "--model", name, "--scale", 8, "--steps", 1, "--out", "run", *SMALL)
     assert code == 0, err
-    Image.fromarray(np.zeros((9, 7, 3), np.uint8)).save("p.png")
+    Image.fromarray(np.full((9, 7, 3), 110, np.uint8)).save("p.png")
     code, out, err = run_srkit("upscale", "p.png", "--model", "run", "-o", "large.png")
     assert (code, out) == (0, "large.png  (7x9 -> 56x72)\n"), err
 

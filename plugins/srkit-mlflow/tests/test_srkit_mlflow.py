@@ -111,7 +111,7 @@ def test_a_history_longer_than_one_request_is_carried_over_whole(tmp_path, clien
 
 def test_options_and_a_training_that_fails(run_srkit, tmp_path, client, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    words = [*SMALL, "--set", 'tracker=[{name="mlflow", images=false}]', "--set", "lr=1e18", "--steps", "400"]
+    words = [*SMALL, "--set", 'tracker=[{name="mlflow", images=false}]', "--set", "lr=1e5", "--steps", "400"]
     assert run_srkit("train", *words, "--set", "validate_every=1", "--out", "deep/run")[0] == 1
     run = only_run(client)
     assert run.info.status == "FAILED"

@@ -78,8 +78,8 @@ def read_state(path: Path) -> dict[str, Any] | None:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or broken pickle can fail in any way
         raise CheckpointError(
-            f"'{path}' is refused: it is damaged, or holds more than tensors, and to read that could run a "
-            f"stranger's code ({type(error).__name__}); ask for a plain state dict or a .safetensors file"
+            f"'{path}' is refused: it is damaged, or holds more than tensors, and to read that could run "
+            f"code hidden in it ({type(error).__name__}); ask for a plain state dict or a .safetensors file"
         ) from error
     return state if isinstance(state, dict) else None
 
