@@ -16,7 +16,7 @@ from srkit.train import state
 from srkit.train.assemble import Display, Trainee
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
-from srkit.upscale.wrap import make_upscaler
+from srkit.upscale.wrap import FAR, make_upscaler
 
 LOG_EVERY = 100  # steps between lines of the log
 SHOW_SECONDS = 0.5  # between looks at the loss for the progress bar, each of which waits for the device
@@ -144,9 +144,10 @@ class Keeper:
             except Exception as error:
                 self.once(f"tracker {type(tracker).__name__} fails, the training goes on: {one_line(error)}")
 
-    def once(self, text: str) -> None:
-        if text not in self.told:
-            self.told.add(text)
+    def once(self, text: str, topic: str = "") -> None:
+        """Say a text, or the first one on a topic."""
+        if (topic or text) not in self.told:
+            self.told.add(topic or text)
             self.display.say(text)
 
     def validate(self) -> None:
@@ -174,7 +175,7 @@ class Keeper:
 
     def score_picture(self, scale: int, index: int) -> ImageScore:
         trainee, store = self.trainee, self.trainee.validation[scale]
-        return score_image(
+        image = score_image(
             make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last, in_range=False),
             store.image("lr", index),
             store.image("hr", index),
@@ -184,6 +185,14 @@ class Keeper:
             device=trainee.device,
             name=store.names[index],
         )
+        made, meant = (float(pixels.mean()) / 255 for pixels in (image.sr, store.image("hr", index)))
+        if abs(made - meant) > FAR:  # told, and no error: a network that has just begun may be anywhere
+            self.once(
+                f"validation of step {self.step:,}: '{trainee.model.label}' makes '{image.name}' {made:.2f} bright on "
+                f"average, not {meant:.2f}; if that stays, its values are not in [0, 1]",
+                topic="range",
+            )
+        return image
 
     def save(self, ending: bool) -> None:
         """The training state first, since it is what a resume needs; then the weights to use."""

@@ -39,7 +39,7 @@ def make_upscaler(
     with its options; None for PyTorch, which `channels_last` is for. Any other may hold the weights as they are now.
 
     What comes out is checked as `checked` says, of the network and of each wrapper. The range is that of the
-    outermost, and of none where `in_range` is False: a network in training may be anywhere.
+    outermost, and of none where `in_range` is False: a network in training may be anywhere, and is told of.
     """
     record = model.component
     with evaluation_mode(net):

@@ -203,6 +203,7 @@ def srkit_models():
     small = ["--model", "young", "--steps", 1, "--set", "batch=1", "--set", "patch=8"]
     code, out, err = run_srkit("train", *small, "--set", "model.bias=3.0", "--out", "far")
     assert (code, "1 of 1 steps done" in out) == (0, True), err
+    assert "validation of step 1: 'young' makes 'chelsea' 1.00 bright on average, not 0." in err
     code, out, err = run_srkit("train", *small, "--set", "model.root=true", "--out", "nan")
     assert code == 1
     assert "'young' x2 makes values that are not finite" in err
