@@ -278,7 +278,7 @@ def test_what_ships_passes(registry, photo, tmp_path, monkeypatch, request, kind
         for i in range(6):
             Image.fromarray(np.ascontiguousarray(photo[:150, i * 50 : i * 50 + 100])).save(root / "HR" / f"{i}.png")
         root = tmp_path if name == "urban100" else root
-    monkeypatch.setattr(models, "SECONDS", 5.0)
+    monkeypatch.setattr(models, "SECONDS", 3.0)
     findings = check(registry, kind, name, root)
     assert len(findings) >= 4
     assert not [f for f in findings if f.outcome == "fault"]
