@@ -5,6 +5,7 @@ shift outside the trunk), so that their weights load unchanged.
 """
 
 import math
+from contextlib import nullcontext
 from typing import Annotated
 
 import torch
@@ -46,7 +47,8 @@ class EDSR(nn.Module):
 
 def exactly(layer: nn.Module, x: Tensor) -> Tensor:
     """`layer(x)` in the type of the layer's weights, under autocast too: in 0..255 bfloat16 steps by a whole level."""
-    with torch.autocast(x.device.type, enabled=False):
+    device = x.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         result: Tensor = layer(x.to(next(layer.parameters()).dtype))
     return result
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from srkit import UsageError, imresize, imresize_torch
+from srkit import Run, UsageError, imresize, imresize_torch
 from srkit.cli import doctor
 from srkit.data.sampler import Sampler, stays
 from srkit.nets import out_of_memory, pick_device
 from srkit.train import distributed
+from srkit.train.distributed import World
 from srkit.train.loop import on_its_way
+from srkit.train.memory import out_of_memory_told
 
 MPS, CUDA = torch.device("mps"), torch.device("cuda")
 
@@ -140,6 +142,30 @@ def test_memory_that_runs_out_is_known_on_every_device():
     assert not out_of_memory(RuntimeError("a shape does not fit"))
 
 
+def test_a_batch_that_fits_is_found_by_trying_on_the_device(registry, monkeypatch):
+    """On `meta`, where tensors have no values; the criterion stands in for the memory, which holds four patches."""
+    emptied, tried = [], []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+
+    def criterion(sr, hr):
+        assert sr.device.type == hr.device.type == "meta"
+        tried.append(len(sr))
+        if len(sr) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return (sr - hr).abs().mean()
+
+    run = Run(batch=16, patch=48)
+    model = registry.choose("model", "srresnet", {"n_resblocks": 1, "n_feats": 4})
+    net, device = model.build(2).to("meta"), torch.device("meta")
+    trainee = SimpleNamespace(run=run, device=device, net=net, model=model, criterion=criterion)
+    told = out_of_memory_told(trainee, World())
+    assert (
+        told
+        == "out of memory with batch=16, patch=48; --set batch=4 fits, --set accumulate=4 does with the same result"
+    )
+    assert (tried, len(emptied)) == ([8, 4], 2)
+
+
 @pytest.mark.parametrize(("device", "backend"), [(torch.device("cuda", 1), "nccl"), (torch.device("cpu"), "gloo")])
 def test_ranks_on_gpus_speak_nccl_each_on_its_own_card(monkeypatch, device, backend):
     began, cards = {}, []
@@ -189,6 +215,9 @@ def test_a_half_precision_region_is_opened_on_the_device_of_the_batch(monkeypatc
         opened.append((device, words.get("enabled")))
         return real("cpu", enabled=False)
 
+    conv, pixels = torch.nn.Conv2d(3, 3, 1, device="meta"), torch.empty(1, 3, 4, 4, device="meta")
+    assert exactly(conv, pixels).shape == (1, 3, 4, 4), "meta has no autocast to leave"
     monkeypatch.setattr(torch, "autocast", autocast)
-    exactly(torch.nn.Conv2d(3, 3, 1, device="meta"), torch.empty(1, 3, 4, 4, device="meta"))
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device: True)
+    exactly(conv, pixels)
     assert opened == [("meta", False)]
