@@ -69,7 +69,7 @@ def make_upscaler(
         return crop_to(sr, height * scale, width * scale)
 
     # A wrapper that is there to change pictures may change their mean as well.
-    in_range = in_range and not any(getattr(wrapper.component, "changes", False) for wrapper in wrappers)
+    in_range = in_range and not any(wrapper.component.changes for wrapper in wrappers)
     upscaler = checked(upscale, f"'{model.label}'", scale, in_range=in_range and not wrappers)
     for number, wrapper in enumerate(wrappers, 1):
         name = f"wrapper '{wrapper.label}' around '{model.label}'"
