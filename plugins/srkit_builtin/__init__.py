@@ -255,6 +255,12 @@ def srkit_augmentations() -> list[Augmentation]:
             per_rank=True,
             summary="LR made from HR by Real-ESRGAN's blur, resize, noise and JPEG, twice over",
         ),
+        Augmentation(
+            name="photo",
+            build=lazy("srkit_builtin.photo:Photo"),
+            per_rank=True,
+            summary="LR made from HR as small photographs are: slight blur and noise, any resize, one JPEG",
+        ),
     ]
 
 

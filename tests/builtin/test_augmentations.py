@@ -17,6 +17,7 @@ from srkit_builtin import blur_kernels, realistic
 
 NAMES = [
     "dihedral", "colour-jitter", "channel-shuffle", "mixup", "blend", "cutmix", "cutblur", "rescale", "realistic",
+    "photo",
 ]  # fmt: skip
 
 
@@ -91,9 +92,9 @@ def test_a_probability_of_nought_changes_nothing_and_of_one_half_about_half(regi
     assert 8 <= changed <= 30
 
 
-def test_only_realistic_is_left_to_each_rank(registry):
+def test_only_what_makes_photographs_is_left_to_each_rank(registry):
     records = {entry.component.name: entry.component for entry in registry.of("augmentation")}
-    assert [name for name in NAMES if records[name].per_rank] == ["realistic"]
+    assert [name for name in NAMES if records[name].per_rank] == ["realistic", "photo"]
     drawn = {}
     for rank in (0, 1):
         sampler = FixedSampler()

@@ -123,7 +123,7 @@ def test_plugins_lists_and_shows(run_srkit):
         "dataset set14", "dataset b100", "dataset urban100", "dataset manga109",
         "metric psnr", "metric ssim", "augmentation dihedral", "augmentation colour-jitter",
         "augmentation channel-shuffle", "augmentation mixup", "augmentation blend", "augmentation cutmix",
-        "augmentation cutblur", "augmentation rescale", "augmentation realistic",
+        "augmentation cutblur", "augmentation rescale", "augmentation realistic", "augmentation photo",
         "wrapper self-ensemble", "tracker jsonl", "backend torch",
     ]  # fmt: skip
     assert all(p["package"] == "srkit" and p["version"] for p in listed)
