@@ -88,9 +88,12 @@ class Weights:
         resource: `package:path/in/package`, a file shipped in a plugin's wheel. Either this or `url`.
         url: http or https; downloaded into the cache when it is first used, and compared with `sha256`.
         preset: of which preset; empty: of any, the user's options included.
-        tag: what tells two files of one preset and scale apart, for the reader.
+        tag: what tells two files of one preset and scale apart: `--model NAME@TAG`. A name alone means those without
+            tag or with `bicubic`, for clean pictures made small by bicubic, where there are any. Those of tag `photo`,
+            for compressed and slightly blurred pictures, upscale where no model is named, if they are a `resource`.
         sha256: as hexadecimal; must be given with `url`.
-        claims: published scores, `{"set5 y psnr": 37.99}`, shown by `srkit plugins NAME`.
+        claims: published scores, `{"set5 y psnr": 37.99}`, shown by `srkit plugins NAME`; of a file for several scales
+            `{"set5 x2 y psnr": 37.99}`.
         licence: of the weights: an SPDX name.
         trained_on: the training data, for the reader: `DIV2K`.
     """

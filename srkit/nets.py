@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srkit.components import Model
+from srkit.components import Model, Weights
 from srkit.errors import PluginError, SrkitError, UsageError, one_line
-from srkit.plugins import Choice
+from srkit.plugins import Choice, labelled
 
 
 def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]:
@@ -19,7 +19,8 @@ def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]
 class Loaded:
     """A network ready to upscale by `scale`. origin: the weight file, empty for an interpolation.
 
-    note: what the file of another program does not say and was assumed: `res_scale=0.1`.
+    note: what the file of another program does not say and was assumed: `res_scale=0.1`. weights: what its plugin says
+    of the file, where it is a plugin's.
     """
 
     net: nn.Module
@@ -27,6 +28,12 @@ class Loaded:
     scale: int
     origin: str = ""
     note: str = ""
+    weights: Weights | None = None
+
+    @property
+    def label(self) -> str:
+        """How tables and file names call it, which names it again: `edsr-small`, `edsr-small@photo`."""
+        return labelled(self.model.label, self.weights.tag if self.weights else "")
 
     @property
     def parameters(self) -> int:

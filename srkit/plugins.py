@@ -12,11 +12,13 @@ import pluggy
 
 from srkit import hookspecs
 from srkit.components import KINDS, Command, Component, Lazy, Model
+from srkit.defaults import TAG_OF_TABLES
 from srkit.errors import PluginError, UnknownName, UsageError, did_you_mean, one_line
 from srkit.hookspecs import API, GROUP
 from srkit.options import Option, check, faults_of, options_of
 
 BUILTIN = "srkit"
+SEPARATOR = "@"  # between a model's name and the tag of its weights; no name has one
 #: What `srkit` calls its own commands: a plugin's of the same name is run as `srkit PACKAGE:NAME`.
 OWN_COMMANDS = ("upscale", "train", "bench", "sweep", "gallery", "doctor", "plugins", "data", "weights")
 
@@ -127,6 +129,11 @@ class Registry:
 def names(component: Component) -> tuple[str, ...]:
     """Every name a component answers to: its own, and a model's presets."""
     return (component.name, *component.presets) if isinstance(component, Model) else (component.name,)
+
+
+def labelled(name: str, tag: str) -> str:
+    """How weights are called: by the model's name alone where they are what that means, else `name@tag`."""
+    return name if tag in ("", TAG_OF_TABLES) else f"{name}{SEPARATOR}{tag}"
 
 
 def declared_options(entry: Entry) -> dict[str, Option]:

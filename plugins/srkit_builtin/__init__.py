@@ -6,6 +6,7 @@ from functools import partial
 from srkit import Augmentation, Backend, Dataset, Layout, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
 from srkit_builtin import archives
 from srkit_builtin.folders import Folder, benchmark, folder_validation, samples
+from srkit_builtin.shipped import shipped
 
 srkit_api = 1
 ANY_SCALE = tuple(range(2, 9))
@@ -42,9 +43,11 @@ def srkit_models() -> list[Model]:
             build=lazy("srkit_builtin.edsr:EDSR"),
             scales=POWERS_OF_TWO_OR_3,
             presets={
+                "edsr-small": {"n_resblocks": 8, "n_feats": 32},
                 "edsr-baseline": {},
                 "edsr-large": {"n_resblocks": 32, "n_feats": 256, "res_scale": 0.1},
             },
+            weights=shipped("edsr"),
             summary="Residual blocks without batch normalisation, then sub-pixel upsampling",
             paper="Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPRW 2017",
             licence="MIT",
@@ -69,7 +72,12 @@ def srkit_models() -> list[Model]:
             build=lazy("srkit_builtin.mdsr:MDSR"),
             scales=POWERS_OF_TWO_OR_3,
             multi_scale=True,
-            presets={"mdsr-baseline": {}, "mdsr-large": {"n_resblocks": 80}},
+            presets={
+                "mdsr-small": {"n_resblocks": 8, "n_feats": 32},
+                "mdsr-baseline": {},
+                "mdsr-large": {"n_resblocks": 80},
+            },
+            weights=shipped("mdsr"),
             summary="EDSR for several scales at once: one trunk, each scale its own way in and out",
             paper="Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, CVPRW 2017",
             licence="MIT",

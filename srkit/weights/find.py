@@ -1,4 +1,7 @@
-"""From a word to a weight file: a path, a run, a repository of the hub, or what a plugin registers."""
+"""From a word to a weight file: a path, a run, a repository of the hub, or what a plugin registers.
+
+All that plugins register, and the words that mean it, is listed by `srkit.weights.offered.offers`.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from srkit.fetch import BytesDone, fetch, file_sha256
 from srkit.files import cache_folder
 from srkit.plugins import Choice
 from srkit.weights.hub import REPOSITORY
+from srkit.weights.offered import in_order
 
 RUNS = Path("runs")
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
@@ -26,9 +30,10 @@ def quietly(what: str) -> BytesDone:
     return lambda done, total: None
 
 
-def registered(model: Choice, scale: int) -> list[Weights]:
-    """The weights its plugin offers for this preset and scale."""
-    return [w for w in model.component.weights if scale in w.scales and w.preset in ("", model.preset)]
+def registered(model: Choice, scale: int, tag: str = "") -> list[Weights]:
+    """The weights its plugin offers for this preset and scale, and tag if one is named; what the name means first."""
+    fitting = [w for w in model.component.weights if scale in w.scales and w.preset in ("", model.preset)]
+    return in_order([w for w in fitting if tag in ("", w.tag)])
 
 
 def registered_file(model: Choice, weights: Weights, downloads: Downloads = quietly) -> Path:

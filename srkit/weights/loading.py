@@ -1,6 +1,7 @@
 """From a word, a model's name or a checkpoint, to a network with trained weights."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from srkit.checkpoint import load_tensors, read_about, read_mappings, read_tenso
 from srkit.components import Weights
 from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UnknownName, UsageError, one_line
 from srkit.nets import Loaded, build_net, check_scales
-from srkit.plugins import Choice, Registry
+from srkit.plugins import SEPARATOR, Choice, Registry
 from srkit.weights.find import (
     CHECKPOINTS,
     Downloads,
@@ -25,6 +26,7 @@ from srkit.weights.find import (
     trained_runs,
 )
 from srkit.weights.layouts import Known, recognise_all, recognise_by
+from srkit.weights.offered import split_tag
 
 
 def load_model(
@@ -38,28 +40,39 @@ def load_model(
 ) -> Loaded:
     """The model that `word` means: a checkpoint file, a run's folder, a repository of the hub, or a name.
 
-    A name's weights are those its plugin registers, else those of the newest run of it below `runs/`.
+    A name's weights are those its plugin registers, else those of the newest run of it below `runs/`; `name@tag` means
+    the registered ones of that tag, a name alone those for clean pictures where there are several.
     scale: None is the checkpoint's own, or 2. A file that does not say its scale is read as of `scale`, unless
     `scale_said` is False: then nobody said that it is. Raises UnknownName, UsageError, CheckpointError or FetchError,
     and NoWeights where a network has no trained weights: random weights are never used.
     """
     if is_path(word):
         return load_checkpoint(registry, find_checkpoint(word, downloads), scale, device, scale_said=scale_said)
-    model = registry.choose("model", word)
+    name, tag = split_tag(registry, word)
+    model = registry.choose("model", name)
     wanted = scale or next(s for s in (2, *model.component.scales) if s in model.component.scales)
     check_scales(model, [wanted])
     if not model.component.trainable:
         return Loaded(build_net(model, [wanted], device), model, wanted)
-    if offered := registered(model, wanted):
+    if offered := registered(model, wanted, tag):
         return load_registered(registry, model, offered[0], wanted, device, downloads)
     if model.component.from_file is not None:
         raise NoWeights(f"'{model.label}' has no weights of its own; name a weight file: --model FILE")
-    for path, about in trained_runs():
+    for path, about in () if tag else trained_runs():
         if matches(about, model, word) and wanted in about["scales"]:
             return load_checkpoint(registry, path, wanted, device)
-    raise NoWeights(
-        f"'{model.label}' has no trained weights for x{wanted} here. Use --model bicubic, train it with "
-        f"'srkit train --model {word} --scale {wanted}', or name a checkpoint: --model FILE.safetensors"
+    raise NoWeights(missing(model, name, tag, wanted))
+
+
+def missing(model: Choice, name: str, tag: str, scale: int) -> str:
+    """Which weights there are not, which there are, and where some can come from."""
+    there = sorted({s for each in model.component.scales for w in registered(model, each, tag) for s in w.scales})
+    others = f" (there are some for {', '.join(f'x{each}' for each in there)})" if there else ""
+    what = f"{model.label}{SEPARATOR}{tag}" if tag else model.label
+    return (
+        f"'{what}' has no trained weights for x{scale} here{others}. Get some with 'srkit weights pull OWNER/NAME', "
+        f"name a file with --model FILE, train with 'srkit train --model {name} --scale {scale}', or use "
+        "--model bicubic"
     )
 
 
@@ -76,17 +89,17 @@ def find_tensors(
         path = find_checkpoint(word, downloads)
         known = None if is_own(path) else recognise_all(registry, read_mappings(path), path)
         return (known.reading.tensors if known else read_tensors(path)), str(path)
-    model = registry.choose("model", word)
+    model = registry.choose("model", split_tag(registry, word)[0])
     if not model.component.trainable:
         raise UsageError(f"'{model.label}' has no weights to start from")
-    missing: list[NoWeights] = []
+    failed: list[NoWeights] = []
     for each in sorted(model.component.scales, key=lambda s: (s != scale, s)):
         try:
             loaded = load_model(registry, word, each, downloads=downloads)
             return loaded.net.state_dict(), loaded.origin
         except NoWeights as error:
-            missing.append(error)
-    raise missing[0]
+            failed.append(error)
+    raise failed[0]
 
 
 def load_checkpoint(
@@ -211,7 +224,7 @@ def load_registered(
         tensors, said, reads = known.reading.tensors, known.reading.scales, f"its layout '{known.layout}' reads"
     if said is not None and (words := disagreement(weights, said)):
         raise CheckpointError(f"'{model.entry.qualified}' registers '{path.name}' {words[0]}, and {reads} {words[1]}")
-    return assembled(model, weights.scales, tensors, path, scale=scale, device=device)
+    return replace(assembled(model, weights.scales, tensors, path, scale=scale, device=device), weights=weights)
 
 
 def disagreement(weights: Weights, said: Sequence[int]) -> tuple[str, str] | None:

@@ -95,12 +95,12 @@ def test_gray_alpha_and_orientation_come_out_right(run_srkit, put, photo, traine
 
 def test_without_weights_it_says_so_and_offers_what_to_do(run_srkit, put, photo, tmp_path):
     put("photo.png", photo[:20, :20])
-    code, out, err = run_srkit("upscale", "photo.png")
+    code, out, err = run_srkit("upscale", "photo.png", "--model", "edsr-large")
     assert code == 1
     assert out == ""
     assert err == (
-        "srkit: 'edsr-baseline' has no trained weights for x2 here. Use --model bicubic, train it with "
-        "'srkit train --model edsr-baseline --scale 2', or name a checkpoint: --model FILE.safetensors\n"
+        "srkit: 'edsr-large' has no trained weights for x2 here. Get some with 'srkit weights pull OWNER/NAME', name "
+        "a file with --model FILE, train with 'srkit train --model edsr-large --scale 2', or use --model bicubic\n"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.png"]
 

@@ -142,7 +142,7 @@ def test_wrong_words_are_srkit_errors(checkpoint):
     with pytest.raises(UnknownName, match="did you mean 'edsr-baseline'?"):
         srkit.load("edsr-basline")
     with pytest.raises(NoWeights, match="no trained weights for x3"):
-        srkit.load("edsr-baseline", scale=3)
+        srkit.load("edsr-large", scale=3)
     with pytest.raises(UsageError, match="upscales x2, not x4"):
         srkit.load(checkpoint, 4)
     with pytest.raises(UsageError, match="no device called 'gpu'"):

@@ -253,7 +253,8 @@ def test_the_defaults_are_there(registry):
         "wrapper": [defaults.ENSEMBLE],
     }  # fmt: skip
     assert {name for name in vars(defaults) if name.isupper()} == {
-        "MODEL", "FLOOR", "DATASET", "FOLDER", "LOSSES", "AUGMENTATIONS", "METRICS", "ENSEMBLE"
+        "MODEL", "FLOOR", "DATASET", "FOLDER", "LOSSES", "AUGMENTATIONS", "METRICS", "ENSEMBLE", "TAG_OF_TABLES",
+        "TAG_OF_PHOTOS",
     }  # fmt: skip
     for kind, names in told.items():
         assert kind in KINDS
