@@ -1,0 +1,143 @@
+"""Minutes of training until a small EDSR x2 reaches 36.0, 36.5 and 37.0 dB on Set5, in fp32 and in bf16.
+
+    SRKIT_DATA=FOLDER python benchmarks/time_to_quality.py --data PHOTOS --out benchmarks/records/DATE-NAME
+
+From scratch: 8 blocks of 32 channels, batches of 16 patches of 48x48, Adam, the learning rate rising to 8e-4 in 500
+steps and falling to 0 by a cosine, the average of the weights (decay 0.999) scored. Set5's luma (protocol y) is scored
+every --every steps; the time that takes is not counted. The schedule ends at --steps, so more steps reach each figure
+later, and a higher one in the end.
+
+A precision that is named alone is measured alone; what others are in --out already stay in the record, so each
+part may be measured when the machine is free. Each is measured whole, never resumed.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import srkit
+from srkit import Tracker, load_plugins
+from srkit.train.keeper import LOG_EVERY
+
+GOALS = (36.0, 36.5, 37.0)
+PRECISIONS = ("fp32", "bf16")
+
+
+class Clock:
+    """A tracker that notes when each line of the log is written, and so how long each validation took."""
+
+    def __init__(self) -> None:
+        self.begin = self.last = time.perf_counter()
+        self.validating = 0.0
+        self.points: list[dict[str, float]] = []
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        now = time.perf_counter()
+        if "psnr_y" in values:  # the line before was written when the step was done
+            self.validating += now - self.last
+            minutes = (now - self.begin - self.validating) / 60
+            self.points.append({"step": step, "minutes": round(minutes, 3), "psnr_y": round(values["psnr_y"], 4)})
+        self.last = now
+
+    def images(self, step: int, pictures: Mapping[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def measure(words: argparse.Namespace, precision: str) -> dict[str, Any]:
+    """Train once, keep run.toml and the log, and give the curve."""
+    clocks: list[Clock] = []
+
+    def build(run_dir: Path) -> Clock:
+        clocks.append(Clock())
+        return clocks[-1]
+
+    registry = load_plugins()
+    registry.add("tracker", Tracker(name="clock", build=build))
+    folder = words.out / f"run-{precision}"
+    shutil.rmtree(folder, ignore_errors=True)
+    result = srkit.fit(
+        scale=2, steps=words.steps, batch=16, patch=48, lr=8e-4, clip=1.0, ema=0.999, precision=precision,
+        model={"name": "edsr", "n_resblocks": 8, "n_feats": 32}, data={"name": "folder", "root": str(words.data)},
+        validation="set5", validate_every=words.every, schedule={"name": "cosine", "warmup": 500}, tracker="clock",
+        out=folder, max_time=words.max_time, registry=registry,
+    )  # fmt: skip
+    (words.out / f"log-{precision}.jsonl").write_text((folder / "log.jsonl").read_text())
+    shutil.rmtree(folder)
+    points = clocks[0].points
+    return {
+        "precision": precision,
+        "machine": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "steps": words.steps,
+        "done": result.steps,
+        "steps_per_s": round(points[-1]["step"] / points[-1]["minutes"] / 60, 2) if points else None,
+        "points": points,
+    }
+
+
+def reached(curve: Mapping[str, Any], goal: float) -> str:
+    """Minutes until the goal, between two validations by a straight line; a dash where it is not reached."""
+    before = {"minutes": 0.0, "psnr_y": 0.0}
+    for point in curve["points"]:
+        if point["psnr_y"] >= goal:
+            if not before["minutes"]:
+                return f"{point['minutes']:.1f}"
+            share = (goal - before["psnr_y"]) / (point["psnr_y"] - before["psnr_y"])
+            return f"{before['minutes'] + share * (point['minutes'] - before['minutes']):.1f}"
+        before = point
+    return "-"
+
+
+def readme(curves: list[dict[str, Any]], words: argparse.Namespace) -> str:
+    text = ["# Minutes to a quality: EDSR of 8 blocks of 32 channels, x2, Set5, protocol y", ""]
+    text += [
+        f"    python benchmarks/time_to_quality.py --data TRAIN_FOLDER --steps {words.steps} --every {words.every}"
+    ]
+    goals = [f"{goal:.1f} dB" for goal in GOALS]
+    text += ["", "Minutes of training, without those of the validations.", ""]
+    text += [f"| precision | {' | '.join(goals)} | best | steps | steps/s | threads | torch |"]
+    text += ["| --- |" + " ---: |" * (len(goals) + 4) + " --- |"]
+    for curve in curves:
+        best = max((point["psnr_y"] for point in curve["points"]), default=float("nan"))
+        cells = [reached(curve, goal) for goal in GOALS]
+        cells += [f"{best:.2f}", f"{curve['done']:,} of {curve['steps']:,}", str(curve["steps_per_s"])]
+        text += [f"| {curve['precision']} | {' | '.join(cells)} | {curve['threads']} | {curve['torch']} |"]
+    first = "`2026-11-23-edsr-8x32`: 36.48 dB after ten minutes in fp32, with a constant rate of 1e-3 and no average"
+    return "\n".join([*text, "", f"The first record, {first}.", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--precision", choices=PRECISIONS, action="append", help="both, if not said")
+    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--every", type=int, default=200, help="steps between validations, a multiple of 100")
+    parser.add_argument("--max-time", help="end each training after this long: 10m")
+    words = parser.parse_args()
+    if words.every % LOG_EVERY:
+        parser.error(f"--every {words.every}: a line of the log comes before each validation, every {LOG_EVERY} steps")
+    words.out.mkdir(parents=True, exist_ok=True)
+    path = words.out / "curves.json"
+    curves = {curve["precision"]: curve for curve in json.loads(path.read_text())} if path.exists() else {}
+    for precision in words.precision or PRECISIONS:
+        curves[precision] = measure(words, precision)
+        path.write_text(json.dumps(list(curves.values()), indent=1) + "\n")
+    text = readme([curves[each] for each in PRECISIONS if each in curves], words)
+    (words.out / "README.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
