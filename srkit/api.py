@@ -1,8 +1,8 @@
 """srkit from Python: `load` a model and upscale with it, `fit` one, `score` one.
 
-    srkit.load("edsr-baseline", scale=2).upscale(picture)
+    srkit.load().upscale(picture)
     srkit.fit(model="edsr", data="photos/", steps=1000).load()
-    srkit.score("edsr-baseline", "set5")
+    srkit.score("edsr-small", "set5")
 
 All three work in a script, a notebook and a thread. They read no input and print nothing on stdout. Importing this
 imports no torch, so that `from srkit import *` stays light in a plugin's module.
@@ -68,7 +68,7 @@ class RunValues(TypedDict, total=False):
 
 
 def load(
-    model: "str | os.PathLike[str]" = defaults.MODEL,
+    model: "str | os.PathLike[str] | None" = None,
     scale: int | None = None,
     *,
     device: str = "auto",
@@ -79,7 +79,8 @@ def load(
 ) -> "Upscaler":
     """A model with its weights, ready to upscale.
 
-    model: a name, a checkpoint, a run's folder, or `owner/name` on the Hugging Face hub. scale: the weights' own,
+    model: a name, also `name@tag`, a checkpoint, a run's folder, or `owner/name` on the Hugging Face hub; the best
+    weights that are installed if not given. scale: the weights' own,
     or 2, if not given. device: "auto" is the accelerator where there is one. tile: side of a tile in input pixels,
     to bound memory; 0 for none. ensemble: the mean over eight flips and transposes, eight times the work. progress:
     of a download, on stderr or in the notebook's cell. registry: where names are looked up; the installed plugins when
@@ -91,8 +92,12 @@ def load(
     from srkit.upscale.wrap import make_upscaler, mark
     from srkit.weights.find import quietly
     from srkit.weights.loading import load_model
+    from srkit.weights.offered import for_pictures
 
     registry = load_plugins() if registry is None else registry
+    if model is None:
+        offer, scale = for_pictures(registry, scale)
+        model = offer.word
     place = pick_device(device)
     with Meter() if progress else nullcontext(quietly) as downloads:
         loaded = load_model(registry, os.fspath(model), scale, place, downloads)
@@ -115,7 +120,7 @@ class Upscaler:
 
     def __init__(self, loaded: "Loaded", device: "torch.device", call: Any, mark: str = ""):
         self.net: nn.Module = loaded.net
-        self.scale, self.name, self.parameters = loaded.scale, loaded.model.label + mark, loaded.parameters
+        self.scale, self.name, self.parameters = loaded.scale, loaded.label + mark, loaded.parameters
         self.origin, self.device = loaded.origin, device
         self._call = call
 

@@ -33,7 +33,7 @@ class Loaded:
     @property
     def label(self) -> str:
         """How tables and file names call it, which names it again: `edsr-small`, `edsr-small@photo`."""
-        return labelled(self.model.label, self.weights.tag if self.weights else "")
+        return labelled(self.model.component, self.model.label, self.weights.tag if self.weights else "")
 
     @property
     def parameters(self) -> int:

@@ -12,7 +12,7 @@ import pluggy
 
 from srkit import hookspecs
 from srkit.components import KINDS, Command, Component, Lazy, Model
-from srkit.defaults import TAG_OF_TABLES
+from srkit.defaults import TAG_OF_PHOTOS, TAG_OF_TABLES
 from srkit.errors import PluginError, UnknownName, UsageError, did_you_mean, one_line
 from srkit.hookspecs import API, GROUP
 from srkit.options import Option, check, faults_of, options_of
@@ -131,9 +131,17 @@ def names(component: Component) -> tuple[str, ...]:
     return (component.name, *component.presets) if isinstance(component, Model) else (component.name,)
 
 
-def labelled(name: str, tag: str) -> str:
-    """How weights are called: by the model's name alone where they are what that means, else `name@tag`."""
-    return name if tag in ("", TAG_OF_TABLES) else f"{name}{SEPARATOR}{tag}"
+def plain_tags(model: Model, name: str) -> tuple[str, ...]:
+    """The tags of the weights that the name of a model or preset means without `@tag`."""
+    tags = [weights.tag for weights in model.weights if weights.preset in ("", name)]
+    usual = [tag for tag in tags if tag in ("", TAG_OF_TABLES)]
+    others = [tag for tag in tags if tag != TAG_OF_PHOTOS]
+    return tuple(usual or others[:1])
+
+
+def labelled(model: Model, name: str, tag: str) -> str:
+    """How weights are called: by the name alone where that means them, else `name@tag`."""
+    return name if not tag or tag in plain_tags(model, name) else f"{name}{SEPARATOR}{tag}"
 
 
 def declared_options(entry: Entry) -> dict[str, Option]:

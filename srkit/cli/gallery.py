@@ -158,9 +158,9 @@ def load_models(
         with display.Meter() as meter:
             loaded = load_model(registry, word, scale, device, meter)
         if loaded.note:
-            display.say(f"{loaded.model.label} from {loaded.origin}, assuming {loaded.note}")
+            display.say(f"{loaded.label} from {loaded.origin}, assuming {loaded.note}")
         scale = loaded.scale
-        found[word] = (short(Path(word)) if is_path(word) else loaded.model.label, loaded)
+        found[word] = (short(Path(word)) if is_path(word) else loaded.label, loaded)
     names = [name for name, _ in found.values()]
     taken = (*REFERENCE, defaults.FLOOR)
     return {

@@ -15,6 +15,7 @@ from srkit.components import KINDS, Model
 from srkit.errors import SrkitError, UnknownName, UsageError, did_you_mean
 from srkit.options import REQUIRED, Option
 from srkit.plugins import BUILTIN, OWN_COMMANDS, Entry, Registry, declared_options, names
+from srkit.weights.offered import offers
 
 
 class NameOrCommand(typer.core.TyperGroup):
@@ -58,6 +59,7 @@ def plugins(
                 "version": e.version,
                 "summary": e.component.summary,
                 "presets": list(names(e.component)[1:]),
+                **({"weights": weights_of(registry, e)} if e.kind == "model" else {}),
             }
             for e in entries
         ]
@@ -65,9 +67,27 @@ def plugins(
         return
     if not entries:
         raise SrkitError(f"nothing fits{f' --kind {kind}' if kind else ''}{f' --search {search}' if search else ''}")
+    headings = ["kind", "name", "package", "version", "summary"]
     rows = [[e.kind, ", ".join(names(e.component)), e.package, e.version, e.component.summary] for e in entries]
     ends = {i for i in range(len(rows) - 1) if rows[i][0] != rows[i + 1][0]}
-    display.table(["kind", "name", "package", "version", "summary"], rows, sections=ends)
+    shelves = [", ".join(with_scales(each) for each in weights_of(registry, e)) for e in entries]
+    if any(shelves):
+        headings, rows = [*headings, "weights"], [[*row, shelf] for row, shelf in zip(rows, shelves, strict=True)]
+    display.table(headings, rows, sections=ends)
+
+
+def weights_of(registry: Registry, entry: Entry) -> list[dict[str, Any]]:
+    """The words that mean weights of a model, the tag of each, and the scales that there are files for."""
+    found: dict[str, dict[str, Any]] = {}
+    for offer in offers(registry):
+        if offer.entry is entry:
+            one = found.setdefault(offer.word, {"name": offer.word, "tag": offer.weights.tag, "scales": []})
+            one["scales"] = sorted({*one["scales"], *offer.weights.scales})
+    return list(found.values())
+
+
+def with_scales(weights: dict[str, Any]) -> str:
+    return " ".join([weights["name"], *(f"x{scale}" for scale in weights["scales"])])
 
 
 def searchable(entry: Entry) -> str:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 def upscale(
     photos: Annotated[list[str], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
     model: Annotated[
-        str, typer.Option(help="A model's name, a checkpoint, a run's folder, or a repository of the hub.")
-    ] = defaults.MODEL,
+        str,
+        typer.Option(
+            help="A model's name or NAME@TAG, a checkpoint, a run's folder, or a repository of the hub; if not given, "
+            "the best weights that are installed.",
+            show_default=False,
+        ),
+    ] = "",
     scale: Annotated[
         int | None, typer.Option(help="Upsampling factor; that of the checkpoint, or 2, if not given.")
     ] = None,
@@ -51,17 +56,20 @@ def upscale(
     from srkit.nets import pick_device
     from srkit.upscale.wrap import mark
     from srkit.weights.loading import load_model
+    from srkit.weights.offered import for_pictures
 
     read = partial(read_picture, range=limits(pixel_range) if pixel_range else None)
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
     runtime = registry.choose("backend", backend) if backend else None
     place = pick_device(device)
+    named = bool(model)
+    if not named:
+        offer, scale = for_pictures(registry, scale)
+        model = offer.word
     with display.Meter() as meter:
         loaded = load_model(registry, model, scale, place, meter)
-    if loaded.origin:
-        assumed = f", assuming {loaded.note}" if loaded.note else ""
-        display.say(f"{loaded.model.label} x{loaded.scale} from {loaded.origin}{assumed}")
-    ending = f"_{loaded.model.label}{mark(wrappers)}_x{loaded.scale}.png"
+    tell_model(loaded, named)
+    ending = f"_{loaded.label}{mark(wrappers)}_x{loaded.scale}.png"
     targets = targets_for(inputs, out, ending) if file is None else [file]
 
     failures = []
@@ -76,6 +84,19 @@ def upscale(
         raise SrkitError(f"{len(failures)} of {len(inputs)} pictures could not be upscaled")
     if failures:
         raise failures[0]
+
+
+def tell_model(loaded: "Loaded", named: bool) -> None:
+    """Say which weights upscale; of those that nobody named also the licence, and how to get larger ones."""
+    assumed = f", assuming {loaded.note}" if loaded.note else ""
+    if named and loaded.origin:
+        display.say(f"{loaded.label} x{loaded.scale} from {loaded.origin}{assumed}")
+    if named or loaded.weights is None:
+        return
+    licence = loaded.weights.licence or "not said"
+    clean = "" if loaded.weights.tag == defaults.TAG_OF_PHOTOS else "; trained on clean pictures, not compressed ones"
+    display.say(f"{loaded.label} x{loaded.scale}, the best weights that are installed: licence {licence}{clean}")
+    display.say("larger ones: srkit weights pull OWNER/NAME, any weight file, or srkit train; then --model")
 
 
 def pictures_in(photos: list[Path]) -> list[Path]:

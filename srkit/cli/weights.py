@@ -11,7 +11,7 @@ import typer
 from srkit.cli import display
 from srkit.cli.choose import AsJson
 from srkit.errors import UsageError, missing_path
-from srkit.plugins import Registry
+from srkit.plugins import Registry, labelled
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -153,11 +153,13 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
     from srkit.weights.describe import describe
     from srkit.weights.find import matches, registered_file, trained_runs
     from srkit.weights.loading import disagreement
+    from srkit.weights.offered import split_tag
 
-    model = registry.choose("model", name)
+    bare, tag = split_tag(registry, name)
+    model = registry.choose("model", bare)
     found = []
     for weights in model.component.weights:
-        if weights.preset not in ("", model.preset):
+        if weights.preset not in ("", model.preset) or tag not in ("", weights.tag):
             continue
         offered = {
             "scales": list(weights.scales),
@@ -174,9 +176,10 @@ def weights_called(registry: Registry, name: str) -> list[dict[str, Any]]:
         )
         if words := disagreement(weights, about.get("scales", weights.scales)):
             about["notes"] = f"registered {words[0]}, but the file is {words[1]}: it cannot be used"
-        found.append(about | {key: value for key, value in offered.items() if value} | {"label": model.label})
-    found += [describe(registry, path) for path, about in trained_runs() if matches(about, model, name)]
-    return found
+        label = labelled(model.component, model.label, weights.tag)
+        found.append(about | {key: value for key, value in offered.items() if value} | {"label": label})
+    runs = () if tag else trained_runs()
+    return found + [describe(registry, path) for path, about in runs if matches(about, model, name)]
 
 
 def is_missing(weights: Any) -> bool:

@@ -15,9 +15,8 @@ from srkit.components import Weights
 from srkit.errors import CheckpointError, PluginError, SrkitError, one_line
 from srkit.fetch import BytesDone, fetch, file_sha256
 from srkit.files import cache_folder
-from srkit.plugins import Choice
+from srkit.plugins import Choice, plain_tags
 from srkit.weights.hub import REPOSITORY
-from srkit.weights.offered import in_order
 
 RUNS = Path("runs")
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
@@ -33,7 +32,8 @@ def quietly(what: str) -> BytesDone:
 def registered(model: Choice, scale: int, tag: str = "") -> list[Weights]:
     """The weights its plugin offers for this preset and scale, and tag if one is named; what the name means first."""
     fitting = [w for w in model.component.weights if scale in w.scales and w.preset in ("", model.preset)]
-    return in_order([w for w in fitting if tag in ("", w.tag)])
+    plain = plain_tags(model.component, model.preset)
+    return sorted((w for w in fitting if tag in ("", w.tag)), key=lambda each: each.tag not in plain)
 
 
 def registered_file(model: Choice, weights: Weights, downloads: Downloads = quietly) -> Path:

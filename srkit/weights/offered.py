@@ -1,7 +1,7 @@
 """What plugins offer as trained weights, by the words that mean it, without opening a file or importing torch.
 
 `NAME@TAG` is the weights of that tag. A name alone means those for clean pictures, tag `bicubic` or none, where there
-are any: they are what tables compare and trainings start from.
+are any: they are what tables compare and trainings start from. Else it means the first that are not for photographs.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from srkit.components import Model, Weights
-from srkit.defaults import TAG_OF_PHOTOS, TAG_OF_TABLES
+from srkit.defaults import FLOOR, TAG_OF_PHOTOS, TAG_OF_TABLES
 from srkit.errors import NoWeights, UnknownName, UsageError, did_you_mean
 from srkit.plugins import SEPARATOR, Entry, Registry, labelled
 
@@ -35,17 +35,17 @@ def offers(registry: Registry) -> list[Offer]:
         record: Model = entry.component
         for weights in record.weights:
             name = weights.preset or record.name
-            found.append(Offer(labelled(unambiguous(registry, entry, name), weights.tag), entry, weights))
+            found.append(Offer(unambiguous(registry, entry, labelled(record, name, weights.tag)), entry, weights))
     return found
 
 
-def unambiguous(registry: Registry, entry: Entry, name: str) -> str:
-    """`name`, as `package:name` where the name alone would mean another package's or nothing."""
+def unambiguous(registry: Registry, entry: Entry, word: str) -> str:
+    """`word`, with `package:` before it where the name alone would mean another package's or nothing."""
     try:
-        alone = registry.find("model", name) is entry
+        alone = registry.find("model", word.partition(SEPARATOR)[0]) is entry
     except UsageError:
         alone = False
-    return name if alone else f"{entry.package}:{name}"
+    return word if alone else f"{entry.package}:{word}"
 
 
 def split_tag(registry: Registry, word: str) -> tuple[str, str]:
@@ -58,11 +58,6 @@ def split_tag(registry: Registry, word: str) -> tuple[str, str]:
         if tag not in tags:
             raise UnknownName(f"'{name}' has no weights called '{tag}'{did_you_mean(tag, tags)}")
     return name, tag
-
-
-def in_order(weights: list[Weights]) -> list[Weights]:
-    """Those that a name alone means first."""
-    return sorted(weights, key=lambda each: each.tag not in ("", TAG_OF_TABLES))
 
 
 def claims_at(weights: Weights, scale: int) -> Mapping[str, float]:
@@ -88,8 +83,7 @@ def for_pictures(registry: Registry, scale: int | None) -> tuple[Offer, int]:
     if not fitting:
         there = f"; there are some for {', '.join(f'x{each}' for each in scales)}" if scales else ""
         raise NoWeights(
-            f"no installed weights upscale x{wanted}{there}. --model bicubic upscales by any factor, "
-            f"and --model FILE uses weights of your own"
+            f"no installed weights upscale x{wanted}{there}. Use --model {FLOOR}, or name your own: --model FILE"
         )
 
     def rank(offer: Offer) -> tuple[int, float]:

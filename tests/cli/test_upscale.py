@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit import imresize, read_rgb
+from srkit import imresize, load, load_plugins, read_rgb
 from srkit.checkpoint import save_tensors
 from srkit.upscale.wrap import to_pixels, to_tensor
 from srkit.weights.loading import load_model
+from srkit.weights.offered import for_pictures
 from tests.fixtures import loaded
 
 
@@ -107,13 +108,35 @@ def test_without_weights_it_says_so_and_offers_what_to_do(run_srkit, put, photo,
 
 def test_a_run_below_here_gives_a_name_its_weights(run_srkit, put, photo):
     put("photo.png", photo[:20, :20])
-    assert (
-        run_srkit("train", "--model", "edsr-baseline", "--steps", "1", "--set", "batch=1", "--set", "patch=8")[0] == 0
-    )
-    code, out, err = run_srkit("upscale", "photo.png")
-    assert code == 0
-    assert out.startswith("photo_edsr-baseline_x2.png")
-    assert "from runs/edsr-baseline_x2/best.safetensors" in err
+    words = ["--model", "edsr-baseline", "--scale", "8"]  # none ship for x8
+    assert run_srkit("train", *words, "--steps", "1", "--set", "batch=1", "--set", "patch=8")[0] == 0
+    code, out, err = run_srkit("upscale", "photo.png", *words)
+    assert code == 0, err
+    assert out.startswith("photo_edsr-baseline_x8.png")
+    assert "from runs/edsr-baseline_x8/best.safetensors" in err
+
+
+def test_without_a_model_the_best_installed_weights_upscale_and_are_told(run_srkit, put, photo, monkeypatch):
+    """Offline: nothing may open a connection."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection is opened"))
+    put("photo.jpg", photo[:60, :80], quality=90)
+    code, out, err = run_srkit("upscale", "photo.jpg")
+    offer, _ = for_pictures(load_plugins(), None)
+    assert (code, out) == (0, f"photo_{offer.word}_x2.png  (80x60 -> 160x120)\n")
+    assert f"{offer.word} x2, the best weights that are installed: licence CC-BY-SA-4.0" in err
+    assert "larger ones: srkit weights pull OWNER/NAME" in err
+    assert ("; trained on clean pictures" in err) == (offer.weights.tag == "bicubic")
+    sharper = read_rgb(f"photo_{offer.word}_x2.png").astype(int)
+    assert np.abs(sharper - imresize(photo[:60, :80], 2)).mean() < 6
+    assert load(progress=False).name == offer.word
+
+
+def test_a_scale_without_weights_is_told_with_those_that_have_some(run_srkit, put, photo):
+    put("photo.png", photo[:20, :20])
+    code, _, err = run_srkit("upscale", "photo.png", "--scale", "5")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no installed weights upscale x5; there are some for x2" in err
+    assert "Use --model bicubic" in err
 
 
 def test_several_pictures_and_folders(run_srkit, put, photo, tmp_path):

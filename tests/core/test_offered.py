@@ -51,6 +51,8 @@ def test_a_word_means_one_offer_each():
         ),
     )
     assert words(offers(registry)) == [("hat@photo", (2,)), ("hat", (2,)), ("hat", (3,)), ("far-small", (2,))]
+    alone = registry_of(model("cap", weights(tag="photo"), weights(tag="df2k"), weights(tag="div2k")))
+    assert [offer.word for offer in offers(alone)] == ["cap@photo", "cap", "cap@div2k"]
     registry.add("model", model("hat", weights(4)), "other")
     assert words(offers(registry))[0] == ("local:hat@photo", (2,))
     assert words(offers(registry))[-1] == ("other:hat", (4,))
@@ -105,6 +107,6 @@ def test_somebody_with_a_picture_gets_the_best_installed_photo_model_and_nothing
     offer, scale = for_pictures(registry, None)
     assert (offer.word, offer.weights, scale) == ("photo@photo", best, 2)
     assert for_pictures(registry, 3)[0].word == "clean"
-    with pytest.raises(NoWeights, match=r"x4; there are some for x2, x3\. --model bicubic upscales by any factor"):
+    with pytest.raises(NoWeights, match=r"x4; there are some for x2, x3\. Use --model bicubic"):
         for_pictures(registry, 4)
     assert for_pictures(registry_of(model("late", weights(4, tag="photo"))), None)[1] == 4
