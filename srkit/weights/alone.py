@@ -69,10 +69,10 @@ def measure_alone(request: Request) -> list[Cost]:
         out.seek(0)
         err.seek(0)
         found = [cost for line in out if (cost := cost_of(line))]
-        last = err.read().strip().splitlines()[-1:]
-    return found + unmeasured(
-        request, found, ended if child.returncode < 0 else ended + "".join(map(": {}".format, last))
-    )
+        told = err.read().strip().splitlines()
+    if child.returncode > 0 and told:
+        ended = told[-1]
+    return found + unmeasured(request, found, ended)
 
 
 def how_it_ended(code: int) -> str:
