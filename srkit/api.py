@@ -89,7 +89,8 @@ def load(
     Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
     """
     from srkit.nets import pick_device
-    from srkit.upscale.wrap import make_upscaler, mark
+    from srkit.upscale.marks import mark
+    from srkit.upscale.wrap import make_upscaler
     from srkit.weights.find import quietly
     from srkit.weights.loading import load_model
     from srkit.weights.offered import for_pictures
@@ -373,7 +374,7 @@ class ScoreResult:
     @property
     def scores(self) -> dict[str, float]:
         """By metric, the plain mean over the pictures, as published tables give it."""
-        from srkit.evaluate.score import mean
+        from srkit.evaluate.report import mean
 
         return {key: mean(picture.scores[key] for picture in self.pictures) for key in self.pictures[0].scores}
 

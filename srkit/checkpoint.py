@@ -9,23 +9,25 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from srkit.errors import CheckpointError, missing_path, one_line
 from srkit.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = 1
 USUAL = ("params_ema", "params", "state_dict")  # where programs of this field keep the weights to use
 WRAPPERS = ("module", "_orig_mod")
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> None:
     """Write a safetensors file atomically. Raises CheckpointError where it cannot (disk full, read-only)."""
+    from safetensors.torch import save
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save(plain, metadata={"srkit": json.dumps({"format": FORMAT, **about})})
     try:
@@ -45,7 +47,7 @@ def read_about(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"'{path}' is empty")
         if path.is_file() and path.suffix != ".safetensors":
             raise foreign
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "numpy") as file:
             about = json.loads((file.metadata() or {})["srkit"])
     except FileNotFoundError:
         raise missing_path(path, "checkpoint") from None
@@ -58,7 +60,7 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> "dict[str, Tensor]":
     """The tensors of a file, wherever it keeps them: `read_mappings` of one mapping, or of the usual one of several.
 
     Raises CheckpointError as `read_mappings`, and where it is not clear which mapping is meant.
@@ -72,12 +74,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"'{path}' keeps tensors under several keys: {', '.join(found)}; save one of them alone")
 
 
-def read_mappings(path: Path) -> dict[str, dict[str, Tensor]]:
+def read_mappings(path: Path) -> "dict[str, dict[str, Tensor]]":
     """Every mapping of names to tensors in a file, by the keys that lead to it, joined by dots; "" for the file itself.
 
     A pickle is never executed: it is read with `weights_only=True`, and refused if it holds more. What holds no weights
     of a convolution (an optimizer's state, statistics) does not count where something else does.
     """
+    import torch
+
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
@@ -97,8 +101,10 @@ def read_mappings(path: Path) -> dict[str, dict[str, Tensor]]:
     return weighty or found
 
 
-def mappings_in(value: object, key: str = "", depth: int = 4) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def mappings_in(value: object, key: str = "", depth: int = 4) -> "Iterator[tuple[str, dict[str, Tensor]]]":
     """(keys, tensors) of each dict that has tensors by name. An optimizer's state has numbers for names, or says it."""
+    from torch import Tensor
+
     if not isinstance(value, Mapping) or not depth or key.rpartition(".")[2].startswith(("optim", "sched")):
         return
     named = {name: each for name, each in value.items() if isinstance(name, str)}
@@ -111,7 +117,7 @@ def mappings_in(value: object, key: str = "", depth: int = 4) -> Iterator[tuple[
         yield from mappings_in(each, f"{key}.{name}" if key else name, depth - 1)
 
 
-def unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+def unwrapped(tensors: "Mapping[str, Tensor]") -> "Iterator[Mapping[str, Tensor]]":
     """The tensors as they are, then without each prefix that all names share: what wrapping a network puts before them.
 
     At last without what `DataParallel` and `torch.compile` put inside a name.
@@ -125,7 +131,7 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
         yield bare
 
 
-def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def load_tensors(net: "nn.Module", tensors: "Mapping[str, Tensor]", path: Path) -> None:
     """Load weights, those of `path`, that must fit exactly. CheckpointError names the first that does not."""
     try:
         net.load_state_dict(tensors)

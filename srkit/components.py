@@ -307,17 +307,22 @@ class Metric(Component):
     """`build(*, ...)` gives `metric(sr, hr) -> float`.
 
     Both are float64 arrays in [0, 255], `H,W` (luma) or `H,W,3` (RGB): the protocol has already
-    rounded, converted and cropped them. Without `needs_reference`, `hr` may be None.
+    rounded, converted and cropped them. Without `needs_reference`, `hr` may be None. A metric that has
+    `to(device)`, as a `torch.nn.Module` has, is moved once to the device that the models are on.
 
     Attributes:
         higher_is_better: False where the lowest value is the best.
         needs_reference: False for a metric that looks at the SR picture alone.
         range: the lowest and the highest value it can give; `srkit plugins check` compares.
+        unit: as tables print it: `dB`.
+        digits: after the decimal point, in tables.
     """
 
     higher_is_better: bool = True
     needs_reference: bool = True
     range: tuple[float, float] = (-math.inf, math.inf)
+    unit: str = ""
+    digits: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -413,7 +418,8 @@ class PairSequence(Protocol):
     """What a dataset's build gives. It may also have `fingerprint() -> str` and `stores(rank, size)`: see `Dataset`.
 
     And `describe() -> str`: in one line what is HR, what is LR, how they were matched and what was left out; `train`,
-    `bench` and `data check` print it.
+    `bench` and `data check` print it. And `sources()`: for each picture, in order, its name and the files that it is
+    read from, a list of `(str, [Path, ...])`; `bench` then knows without reading them which pictures it has scored.
     """
 
     def __len__(self) -> int: ...

@@ -31,6 +31,7 @@ class Entry:
     component: Any  # the record of that kind
     package: str
     version: str
+    module: str = ""  # of the plugin's hooks; empty where a program added it
 
     @property
     def qualified(self) -> str:
@@ -69,8 +70,10 @@ class Registry:
     #: one line for each plugin that does not work or clashes, naming `distribution:entry-point`
     notices: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, component: Component, package: str = "local", version: str = "") -> None:
-        """Register one component.
+    def add(
+        self, kind: str, component: Component, package: str = "local", version: str = "", *, module: str = ""
+    ) -> None:
+        """Register one component. module: where the plugin's hooks are.
 
         Raises PluginError on a wrong type, a name the package already uses, or an option that a run file cannot
         hold. A lazy build is not imported for that: its options are looked at when they are first needed.
@@ -83,7 +86,7 @@ class Registry:
         for name in names(component):
             if any(name in names(other) for other in own):
                 raise PluginError(f"two {kind} components are called '{name}'")
-        entry = Entry(kind, component, package, version)
+        entry = Entry(kind, component, package, version, module)
         if not isinstance(component.build, Lazy):
             declared_options(entry)
         self.entries.append(entry)
@@ -200,7 +203,7 @@ def load_one(registry: Registry, point: EntryPoint) -> None:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a chatty plugin must not spoil --json
             for kind, component in records(point.load()):
-                staged.add(kind, component, package, point.dist.version if point.dist else "")
+                staged.add(kind, component, package, point.dist.version if point.dist else "", module=point.module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, GeneratorExit, pytest's Skipped: whatever it raises, srkit goes on

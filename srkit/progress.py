@@ -157,13 +157,14 @@ class Progress:
             left = min(left, self.limit - (time.monotonic() - self.begun))
         return f"{span(max(left, 0))} left"
 
-    def one_more(self, text: str = "") -> None:
+    def one_more(self, text: str = "", left: float | None = None) -> None:
         """`at`, counting by itself."""
         self.done += 1
-        self.at(self.done, text)
+        self.at(self.done, text, left)
 
-    def at(self, done: int, text: str = "") -> None:
-        parts = [f"{done:,}/{self.total:,}", text, self.left(done)]
+    def at(self, done: int, text: str = "", left: float | None = None) -> None:
+        """left: the seconds left, where these are known better than by the mean pace."""
+        parts = [f"{done:,}/{self.total:,}", text, self.left(done) if left is None else f"{span(left)} left"]
         line = "  ".join(part for part in parts if part)
         if self.bar:
             self.bar.update(self.task, completed=done, total=self.total, text=line)

@@ -203,6 +203,8 @@ def srkit_metrics() -> list[Metric]:
             name="psnr",
             build=lazy("srkit_builtin.metrics:psnr_metric"),
             range=(0, math.inf),
+            unit="dB",
+            digits=4,
             summary="Peak signal-to-noise ratio in dB, peak 255",
         ),
         Metric(

@@ -24,7 +24,10 @@ class Pictures:
     """HR files below root and the LR file of each, or None; read when asked for.
 
     notes: what else is to be said of them, by `describe`. limits: black and white of gray pictures of more than 8 bits.
+    crop: LR was made from HR that was cropped at the bottom and right first, so crop it.
     """
+
+    crop = False
 
     def __init__(
         self, root: Path, scale: int, names: list[str], hr_files: list[Path], lr_files: list[Path | None], *,
@@ -45,7 +48,14 @@ class Pictures:
         if lr.shape[:2] == (-(-height // self.scale), -(-width // self.scale)):
             # MATLAB rounds sizes up: of an HR that was not cropped first, the last row and column are only partly there
             lr = lr[: height // self.scale, : width // self.scale]
+        if self.crop:
+            hr = hr[: height // self.scale * self.scale, : width // self.scale * self.scale]
         return Pair(self.names[index], lr, hr)
+
+    def sources(self) -> list[tuple[str, list[Path]]]:
+        """The name and the files of each picture."""
+        files = zip(self.hr_files, self.lr_files, strict=True)
+        return [(name, [hr, *([lr] if lr else [])]) for name, (hr, lr) in zip(self.names, files, strict=True)]
 
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, renamed or rewritten."""
@@ -213,7 +223,9 @@ def benchmark(name: str, root: Path | None, split: str, scale: int) -> Folder:
         raise missing_path(place, "folder")
     for parent in (place, *(place / inner for inner in PLACES)):
         if parent.is_dir() and (folder := first(parent, ALIASES.get(name.lower(), (name,)))):
-            return Folder(folder, split, scale)
+            found = Folder(folder, split, scale)
+            found.crop = True  # as all who publish their LR have done
+            return found
     raise UnknownName(
         f"{name} is not found below '{place}': srkit data fetch {name.lower()}, or name the folder that holds {name}/HR"
         " with --root or SRKIT_DATA"

@@ -1,31 +1,31 @@
 """`srkit bench`: every model that has weights, on every set that is found, in one table."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import (
-    AsJson,
-    Device,
-    Root,
-    SelfEnsemble,
-    Wrappers,
-    chosen_wrappers,
-    found_sets,
-    scale_of,
-    words,
-)
+from srkit.cli.choose import AsJson, Device, Root, Wrappers, found_sets, scale_of, words
 from srkit.data.named import set_named
-from srkit.errors import NoWeights, SrkitError, UsageError, missing_path, one_line
-from srkit.plugins import Registry, names
+from srkit.errors import SrkitError, UsageError, missing_path
+from srkit.plugins import Registry
 
 if TYPE_CHECKING:
-    from srkit.evaluate.report import Row
-    from srkit.nets import Loaded
+    from srkit.evaluate.plan import Cell, Plan, ScoredSet, Subject
+    from srkit.evaluate.store import Store
+    from srkit.evaluate.table import Results
+    from srkit.weights.subjects import Search
 
 DEFAULT_SCALES = (2, 3, 4)
+TOLD = 8  # failures that are told on stderr; the table has all
 
 
 def bench(
@@ -33,7 +33,8 @@ def bench(
         list[str] | None, typer.Argument(help="Checkpoint files or run folders to score as well.", show_default=False)
     ] = None,
     models: Annotated[
-        list[str] | None, typer.Option(help="Only these: names or checkpoints, separated by commas.")
+        list[str] | None,
+        typer.Option(help="Only these, separated by commas: names, 'edsr*', checkpoints, runs, hf:owner/name."),
     ] = None,
     sets: Annotated[
         list[str] | None, typer.Option(help="Only these sets, or folders of HR pictures, separated by commas.")
@@ -41,116 +42,202 @@ def bench(
     scales: Annotated[list[str] | None, typer.Option(help="Only these scales: 2,3,4.")] = None,
     protocol: Annotated[str, typer.Option(help="y, y-uint8, rgb or div2k.")] = "y",
     metrics: Annotated[
-        list[str] | None, typer.Option(help="Metrics, separated by commas; psnr,ssim if not given.")
+        list[str] | None,
+        typer.Option(
+            help="Metrics, separated by commas, with their options: psnr,lpips:net=vgg. psnr,ssim if not given."
+        ),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR",
+            help="A folder of ready SR pictures of any program, matched to the set's by name. Again for more folders.",
+        ),
     ] = None,
     root: Root = None,
-    self_ensemble: SelfEnsemble = False,
+    self_ensemble: Annotated[
+        bool, typer.Option("--self-ensemble", help="Each model once more as the mean over eight flips and rotations.")
+    ] = False,
     wrapper: Wrappers = None,
     device: Device = "auto",
+    results: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where scores are kept; a folder in the cache if not given.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute everything, and keep nothing.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Say which models have no weights here, and why.")] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="Print CSV with a line for each picture and metric.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the numbers as Parquet as well, a line for each.")
+    ] = None,
 ) -> None:
-    """Score models on test sets. By default every model that has weights, those in runs/ too, on the sets found."""
-    if as_json and as_csv:
-        raise UsageError("--json or --csv, not both")
+    """Score models on test sets. By default every model that has weights, those in runs/ too, on the sets found.
+
+    What was computed once is kept: only what is new or has changed is computed.
+    """
+    forms = {"json": as_json, "csv": as_csv and not long, "long": long, "markdown": as_markdown}
+    if sum(forms.values()) > 1:
+        raise UsageError("--json, --csv or --markdown, not both")
     if root is not None and not root.expanduser().is_dir():
         raise missing_path(root, "folder")
     registry = display.load()
-    wanted_scales = [scale_of(word) for word in words(scales)] or list(DEFAULT_SCALES)
 
+    from srkit.evaluate.plan import Plan, measure_named
     from srkit.evaluate.protocol import protocol_named
-    from srkit.nets import pick_device
-    from srkit.weights.find import is_path
+    from srkit.evaluate.store import Store
+    from srkit.files import cache_folder
+    from srkit.weights.subjects import Search, every_name, expanded
 
-    chosen_protocol = protocol_named(protocol)
-    measured = [registry.choose("metric", name) for name in words(metrics) or defaults.METRICS]
-    given = words(checkpoints)
-    wanted_models = words(models) or [name for entry in registry.of("model") for name in names(entry.component)]
-    for word in words(models):
-        if not is_path(word):
-            registry.find("model", word)
-    chosen_sets = [set_named(registry, word, root) for word in words(sets)] or found_sets(registry, root)
-
-    from srkit.data.pairs import described, open_dataset
-    from srkit.evaluate.report import numeric, to_csv, to_json, to_table
-    from srkit.evaluate.score import failed_row, score_set
-
-    place = pick_device(device)
-    wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
-    built = {choice.label: choice.build() for choice in measured}
-    ready, broken = candidates(
-        registry, [*wanted_models, *given], words(models) + given, wanted_scales, bool(scales), place
+    folder = None if no_cache else (results or cache_folder().parent / "results").expanduser()
+    store = Store(folder)
+    chosen = protocol_named(protocol)
+    measures = [measure_named(registry, store, word) for word in words(metrics) or defaults.METRICS]
+    wanted = [scale_of(word) for word in words(scales)]
+    chain = words(wrapper)
+    search = Search(
+        registry,
+        store,
+        wanted or DEFAULT_SCALES,
+        scales_said=bool(wanted),
+        device=device,
+        wrappers=[chain, [defaults.ENSEMBLE, *chain]] if self_ensemble else [chain],
     )
-    jobs = [
-        (scale, loaded, name, open_dataset(dataset, folder, "test", scale))
-        for scale, loaded in ready.items()
-        for name, dataset, folder in chosen_sets
+    named = [*expanded(registry, words(models)), *words(checkpoints)]
+    asked = named if models or images else [*every_name(registry), *named]
+    given = image_subjects(images or [], search.scales)
+    tested = opened_sets(registry, store, words(sets), root, search.scales)
+    explicit = {*words(models), *words(checkpoints)}
+    subjects = [*model_subjects(search, asked, explicit, show_all), *given]
+    plan = Plan(cells_of(store, subjects, tested), measures, chosen, store)
+    fill(plan, registry, device)
+    table = plan.results(about_of(plan))
+    show(table, next((form for form, asked in forms.items() if asked), ""), parquet)
+    tell(table)
+
+
+def model_subjects(search: "Search", asked: list[str], explicit: set[str], show_all: bool) -> "list[Subject]":
+    """The models to be scored. explicit: words that must have weights. show_all: say which have none, and why."""
+    from srkit.weights.subjects import find_subjects
+
+    with display.Meter() as meter:
+        found = find_subjects(replace(search, downloads=meter), list(dict.fromkeys(asked)), explicit)
+    for word, why in found.absent.items() if show_all else ():
+        display.say(f"not scored: {word}: {why}")
+    return list(found.subjects)
+
+
+def image_subjects(images: Sequence[str], scales: Sequence[int]) -> "list[Subject]":
+    """A subject at each scale for each folder of ready pictures. Raises UsageError for two of one name."""
+    from srkit.evaluate.given import folder_named
+    from srkit.evaluate.plan import Subject
+    from srkit.evaluate.table import ModelInfo
+
+    folders = [folder_named(word) for word in images]
+    twice = {name for name, _ in folders if [other for other, _ in folders].count(name) > 1}
+    if twice:
+        raise UsageError(f"--images names two folders '{twice.pop()}'; give each its own name")
+    return [
+        Subject(ModelInfo(name, scale, origin=str(folder)), {"images": 1}, given=folder)
+        for scale in scales
+        for name, folder in folders
     ]
-    for scale, _, name, pairs in jobs:
-        display.say(f"{name} x{scale}: {described(pairs)}")
-    rows = [failed_row(word, scale, "", error, built, chosen_protocol) for word, (scale, error) in broken.items()]
-    with display.Progress("scoring", sum(len(loaded) * len(pairs) for _, loaded, _, pairs in jobs)) as progress:
-        for scale, loaded, name, pairs in jobs:
-            rows += score_set(
-                loaded,
-                name,
-                pairs,
-                scale,
-                built,
-                chosen_protocol,
-                device=place,
-                wrappers=wrappers,
-                done=progress.one_more,
-            )
-    if not rows:
+
+
+def opened_sets(
+    registry: Registry, store: "Store", asked: list[str], root: Path | None, scales: Sequence[int]
+) -> "list[ScoredSet]":
+    """The sets asked for, else those found, each at each scale; says what is HR and LR in them."""
+    from srkit.data.pairs import described
+    from srkit.evaluate.plan import open_set
+
+    chosen = [set_named(registry, word, root) for word in asked] or found_sets(registry, root)
+    names = [name for name, _, _ in chosen]
+    opened = []
+    for scale in scales:
+        for (name, choice, folder), word in zip(chosen, asked or names, strict=True):
+            unique = name if names.count(name) == 1 else word
+            opened.append(one := open_set(store, unique, choice, folder, scale))
+            if one.pairs is not None:
+                display.say(f"{one.name} x{scale}: {described(one.pairs)}")
+    return opened
+
+
+def cells_of(store: "Store", subjects: "list[Subject]", tested: "list[ScoredSet]") -> "list[Cell]":
+    """Each set with each subject of its scale: the rows of the table, in order."""
+    from srkit.evaluate.plan import cells
+
+    made, notices = cells(store, subjects, tested)
+    for notice in notices:
+        display.say(notice)
+    if not made:
         raise SrkitError("nothing was scored: no model with weights fits the scales and sets asked for")
-    if as_json or as_csv:
-        display.result(to_json(rows) if as_json else to_csv(rows), end="" if as_csv else "\n")
-    else:
-        headings, cells = to_table(rows)
-        display.table(headings, cells, right=numeric(headings))
-    tell_failures(rows)
+    return made
 
 
-def tell_failures(rows: "list[Row]") -> None:
-    """Say what failed and why; SrkitError if anything did, so that a table with a gap is no success."""
+def fill(plan: "Plan", registry: Registry, device: str) -> None:
+    """Compute what the store has not, with progress. What is done stays done when it is interrupted."""
+    todo = sum(bool(plan.missing(cell, picture)) for cell in plan.cells for picture in cell.tested.pictures)
+    if not todo:
+        return
+
+    from srkit.evaluate.compute import compute
+    from srkit.nets import pick_device
+
+    try:
+        with display.Progress("scoring", todo) as progress:
+            compute(plan, registry, pick_device(device), progress.one_more)
+    except KeyboardInterrupt:
+        if plan.store.folder:
+            display.say(f"what was computed is kept in '{plan.store.folder}'; the same command goes on from there")
+        raise
+
+
+def about_of(plan: "Plan") -> dict[str, str]:
+    """What a reader must know of where the numbers come from."""
+    import platform
+
+    return {
+        "srkit": version("srkit"),
+        "torch": version("torch"),
+        "command": shlex.join(["srkit", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "device": "; ".join(plan.conditions()),
+    }
+
+
+def show(results: "Results", form: str, parquet: Path | None) -> None:
+    """Every form a table is given in. A new one is a line in `srkit.evaluate.views.PRINTED`, and an option."""
+    from srkit.evaluate import views
+    from srkit.evaluate.report import numeric, to_table
+
+    if parquet is not None:
+        views.write_parquet(results, parquet)
+    if form:
+        text = views.PRINTED[form](results)
+        display.result(text, end="" if text.endswith("\n") else "\n")
+        return
+    headings, cells = to_table(views.rows_of(results))
+    display.table(headings, cells, right=numeric(headings))
+    display.result(views.footer(results))
+
+
+def tell(results: "Results") -> None:
+    """Say what failed and why, and what is not as claimed; SrkitError if anything failed: a gap is no success."""
+    from srkit.evaluate.report import claim_of, differs
+    from srkit.evaluate.views import rows_of
+
+    rows = rows_of(results)
+    for row in rows:
+        for metric in row.claims:
+            if differs(row, metric):
+                display.say(f"{row.model} x{row.scale} on {row.dataset}: {metric} is claimed {claim_of(row, metric)}")
     failed = [row for row in rows if row.error]
-    for row in failed:
+    for row in failed[:TOLD]:
         display.say(f"{row.model} x{row.scale}{f' on {row.dataset}' if row.dataset else ''}: {row.error}")
+    if len(failed) > TOLD:
+        display.say(f"and {len(failed) - TOLD} more rows")
     if failed:
         raise SrkitError(f"{len(failed)} of {len(rows)} rows have no scores")
-
-
-def candidates(
-    registry: Registry, models: list[str], named: list[str], scales: list[int], scales_named: bool, device: Any
-) -> "tuple[dict[int, dict[str, Loaded]], dict[str, tuple[int, SrkitError]]]":
-    """(ready, broken): for each scale the models that have weights for it, by the name their rows get; what fails.
-
-    Of what the user did not name, that which has no weights is passed over. A model the user named must
-    have weights, at every scale if scales were named too, else at one; one whose file or plugin is broken is in
-    `broken`, with a scale and its error, and the others are scored.
-    """
-    from srkit.weights.find import is_path
-    from srkit.weights.loading import load_model
-
-    ready: dict[int, dict[str, Loaded]] = {scale: {} for scale in scales}
-    broken: dict[str, tuple[int, SrkitError]] = {}
-    for word in dict.fromkeys(models):
-        errors: dict[int, SrkitError] = {}
-        for scale in scales:
-            try:
-                with display.Meter() as meter:
-                    loaded = load_model(registry, word, scale, device, meter, scale_said=scales_named)
-            except SrkitError as error:
-                errors[scale] = error
-                continue
-            if not loaded.origin or loaded.origin not in [other.origin for other in ready[scale].values()]:
-                ready[scale][word if is_path(word) else loaded.model.label] = loaded
-        faults = {scale: error for scale, error in errors.items() if not isinstance(error, NoWeights | UsageError)}
-        if word in named and errors and (scales_named or len(errors) == len(scales)):
-            if not faults:
-                raise next(iter(errors.values()))
-            broken[word] = next(iter(faults.items()))
-        elif faults:
-            display.say(one_line(next(iter(faults.values()))))
-    return ready, broken

@@ -99,7 +99,8 @@ def make_columns(
     registry: Registry, models: list[str], scale: int | None, device: "torch.device", self_ensemble: bool
 ) -> "dict[str, tuple[Loaded, Upscale]]":
     """The baseline and the models, each with its upscaler, by the name of their column; all of one scale."""
-    from srkit.upscale.wrap import make_upscaler, mark
+    from srkit.upscale.marks import mark
+    from srkit.upscale.wrap import make_upscaler
     from srkit.weights.loading import load_model
 
     chosen = load_models(registry, models, scale, device)

@@ -54,7 +54,7 @@ def upscale(
 
     from srkit.images import limits, read_picture
     from srkit.nets import pick_device
-    from srkit.upscale.wrap import mark
+    from srkit.upscale.marks import mark
     from srkit.weights.loading import load_model
     from srkit.weights.offered import for_pictures
 
@@ -153,8 +153,9 @@ def one(
 ) -> str:
     """Upscale one file and say what was written."""
     from srkit.images import write_picture
+    from srkit.upscale.marks import passes
     from srkit.upscale.picture import upscale_picture
-    from srkit.upscale.wrap import make_upscaler, passes
+    from srkit.upscale.wrap import make_upscaler
 
     picture = read(photo)
     if picture.notice:

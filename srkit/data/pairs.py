@@ -24,11 +24,8 @@ def aligned(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     An LR that is missing is made by MATLAB's bicubic. Raises DataError, naming the picture, where a
     given LR is not HR's size divided by the scale.
     """
-    check_pixels(pair.name, "HR", pair.hr)
-    height, width = pair.hr.shape[0] // scale, pair.hr.shape[1] // scale
-    if not height or not width:
-        raise TooSmall(f"'{pair.name}' is {size(pair.hr)}: too small for x{scale}")
-    hr = pair.hr[: height * scale, : width * scale]
+    hr = cropped(pair, scale)
+    height, width = hr.shape[0] // scale, hr.shape[1] // scale
     if pair.lr is None:
         return imresize(hr, 1 / scale), hr
     check_pixels(pair.name, "LR", pair.lr)
@@ -38,6 +35,16 @@ def aligned(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
             f"{size_advice(pair.lr, pair.hr, scale)}"
         )
     return pair.lr, hr
+
+
+def cropped(pair: Pair, scale: int) -> np.ndarray:
+    """HR of `pair`, cropped at the bottom and right to a multiple of the scale. Raises DataError, TooSmall."""
+    check_pixels(pair.name, "HR", pair.hr)
+    height, width = pair.hr.shape[0] // scale, pair.hr.shape[1] // scale
+    if not height or not width:
+        raise TooSmall(f"'{pair.name}' is {size(pair.hr)}: too small for x{scale}")
+    hr: np.ndarray = pair.hr[: height * scale, : width * scale]
+    return hr
 
 
 def size_advice(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:

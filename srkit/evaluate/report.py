@@ -4,20 +4,24 @@ import csv
 import io
 import json
 import math
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from srkit.errors import UsageError
 
-ERROR = "error"  # the heading
+ERROR, CLAIMED = "error", "claimed"  # in headings
+TOLERANCE = 0.01  # dB between a claim and what is measured; a hundredth of that for scores up to 1
 
 
 @dataclass(frozen=True)
 class Row:
     """One model on one set at one scale. scores: the mean over images by metric, in metric's units.
 
-    error: why there are none; then they and the time are NaN. images: that were scored.
+    error: why a score is missing, which is then NaN, as is a time that was not taken. images: that were scored.
+    claims: what is published, by metric. parameters: None where they are not known.
     """
 
     model: str
@@ -26,10 +30,11 @@ class Row:
     images: int
     protocol: str
     scores: dict[str, float]
-    parameters: int
+    parameters: int | None
     seconds: float
     origin: str = ""
     error: str = ""
+    claims: Mapping[str, float] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
         """The row as JSON and CSV give it. A score that is not finite (identical images) is null."""
@@ -46,6 +51,12 @@ class Row:
             "origin": self.origin,
             "error": self.error or None,
         }
+
+
+def mean(values: Iterable[float]) -> float:
+    """The tables' average: the plain mean over images, of dB too."""
+    values = list(values)
+    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))
 
 
 def protocol_of(rows: Sequence[Row]) -> str:
@@ -72,23 +83,44 @@ def to_csv(rows: Sequence[Row]) -> str:
 def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """(headings, cells): scores with their protocol in the heading, times in seconds per image.
 
-    The last column says why a row has no scores, if there is such a row.
+    Where there is something to put into it, a column for each metric's claims, marked where they are not met; the last
+    column says why a row has no scores.
     """
     protocol = protocol_of(rows)
     metrics = list(rows[0].scores)
     for row in rows:
         if list(row.scores) != metrics:
             raise UsageError(f"scores by other metrics: {', '.join(metrics)} and {', '.join(row.scores)}")
-    headings = ["model", "scale", "set", *(f"{m.upper()} ({protocol})" for m in metrics), "parameters", "s/image"]
+    claimed = [m for m in metrics if any(m in row.claims for row in rows)]
+    headings = ["model", "scale", "set", *(f"{m.upper()} ({protocol})" for m in metrics)]
+    headings += [*(f"{CLAIMED} {m.upper()}" for m in claimed), "parameters", "s/image"]
     errors = any(row.error for row in rows)
     cells = [
         [row.model, f"x{row.scale}", row.dataset]
-        + ["-" if row.error else digits(m, row.scores[m]) for m in metrics]
-        + [f"{row.parameters:,}", "-" if row.error else f"{row.seconds:.3f}"]
+        + ["-" if row.error and math.isnan(row.scores[m]) else digits(m, row.scores[m]) for m in metrics]
+        + [claim_of(row, m) for m in claimed]
+        + ["-" if row.parameters is None else f"{row.parameters:,}"]
+        + ["-" if math.isnan(row.seconds) else f"{row.seconds:.3f}"]
         + ([row.error] if errors else [])
         for row in rows
     ]
     return [*headings, ERROR] if errors else headings, cells
+
+
+def claim_of(row: Row, metric: str) -> str:
+    """What is claimed, and by how much the measured differs where it does: `37.99 (-0.02)`."""
+    if metric not in row.claims:
+        return "-"
+    claim = row.claims[metric]
+    return f"{claim:g}" + (f" ({row.scores[metric] - claim:+.4f} !)" if differs(row, metric) else "")
+
+
+def differs(row: Row, metric: str) -> bool:
+    """Is a claim missed by more than the rounding of published tables?"""
+    claim, score = row.claims.get(metric), row.scores[metric]
+    if claim is None or math.isnan(score):
+        return False
+    return abs(score - claim) > (TOLERANCE if abs(claim) > 2 else TOLERANCE / 100) + 1e-9
 
 
 def numeric(headings: Sequence[str]) -> list[int]:

@@ -1,22 +1,22 @@
 """Score an upscaler on a dataset: upscale, round to 8 bits, apply the protocol, measure, average."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from srkit.components import Pair, PairSequence
-from srkit.data.pairs import TooSmall, aligned, size
+from srkit.data.pairs import TooSmall, aligned, cropped, size
 from srkit.errors import DataError, PluginError, SrkitError, naming, one_line
 from srkit.evaluate.protocol import Protocol
-from srkit.evaluate.report import Row
+from srkit.evaluate.report import Row, mean
 from srkit.images import LOG
+from srkit.imresize import imresize
 from srkit.nets import Loaded
-from srkit.plugins import Choice
-from srkit.upscale.wrap import Upscale, make_upscaler, mark, to_pixels, to_tensor
+from srkit.upscale.wrap import Upscale, to_pixels, to_tensor
 
 Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
 
@@ -29,6 +29,39 @@ class ImageScore:
     scores: dict[str, float]
     seconds: float
     sr: np.ndarray
+
+
+class Prepared:
+    """A picture of a set, made ready once for all models.
+
+    Attributes:
+        hr: uint8 H,W,3, cropped at the bottom and right to a multiple of the scale.
+
+    Raises TooSmall, or DataError where a given LR is not HR's size divided by the scale, to the pixel: what was cropped
+    where is then anybody's guess.
+    """
+
+    def __init__(self, pair: Pair, scale: int, protocol: Protocol):
+        if pair.lr is None:
+            self.hr, self.given = cropped(pair, scale), None
+        else:
+            self.given, self.hr = aligned(pair, scale)
+            if self.hr.shape != pair.hr.shape:
+                raise DataError(
+                    f"'{pair.name}': HR is {size(pair.hr)}, and LR {size(pair.lr)} times {scale} is {size(self.hr)}; "
+                    f"crop HR to that as LR was made, or leave LR out to have it made"
+                )
+        self.scale, self.protocol = scale, protocol
+
+    @cached_property
+    def lr(self) -> np.ndarray:
+        """uint8 h,w,3; made when it is first asked for."""
+        return imresize(self.hr, 1 / self.scale) if self.given is None else self.given
+
+    @cached_property
+    def compared(self) -> np.ndarray:
+        """HR as metrics see it."""
+        return self.protocol.one(self.hr, self.scale)
 
 
 @dataclass(frozen=True)
@@ -81,40 +114,6 @@ def measured(key: str, metric: Callable[[np.ndarray, np.ndarray], float], sr: np
         raise
     except Exception as error:
         raise PluginError(f"metric '{key}' fails: {one_line(error)}") from error
-
-
-def score_set(
-    models: Mapping[str, Loaded],
-    set_name: str,
-    pairs: PairSequence,
-    scale: int,
-    metrics: Metrics,
-    protocol: Protocol,
-    *,
-    device: torch.device,
-    wrappers: Sequence[Choice] = (),
-    done: Callable[[str], None] = lambda text: None,
-) -> list[Row]:
-    """A row for each model, by name, on all pairs of one set; each LR picture is made once for all of them.
-
-    A model that fails on one picture has a row that says why, without scores: a mean over the others would be that of
-    another set. done(text) is called after each model's each picture.
-    """
-    upscalers = {
-        name: make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers) for name, loaded in models.items()
-    }
-    found = score_pairs(
-        upscalers, pairs, scale, metrics, protocol, device=device, done=lambda name: done(f"{name} x{scale} {set_name}")
-    )
-    rows = []
-    for name, loaded in models.items():
-        label, result = name + mark(wrappers), found[name]
-        if result.error is None:
-            rows.append(row_of(label, loaded, set_name, result.images, protocol))
-        else:
-            row = failed_row(label, scale, set_name, result.error, metrics, protocol)
-            rows.append(replace(row, images=len(result.images), parameters=loaded.parameters, origin=loaded.origin))
-    return rows
 
 
 def score_pairs(
@@ -190,26 +189,3 @@ def row_of(name: str, loaded: Loaded, set_name: str, found: Sequence[ImageScore]
         seconds=seconds,
         origin=loaded.origin,
     )
-
-
-def failed_row(
-    name: str, scale: int, set_name: str, error: SrkitError, metrics: Iterable[str], protocol: Protocol
-) -> Row:
-    """The row of a model that has no score on a set, and why."""
-    return Row(
-        model=name,
-        scale=scale,
-        dataset=set_name,
-        images=0,
-        protocol=protocol.name,
-        scores=dict.fromkeys(metrics, math.nan),
-        parameters=0,
-        seconds=math.nan,
-        error=one_line(error),
-    )
-
-
-def mean(values: Iterable[float]) -> float:
-    """The tables' average: the plain mean over images, of dB too."""
-    values = list(values)
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))

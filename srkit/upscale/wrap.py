@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite, prod
+from math import isfinite
 
 import numpy as np
 import torch
@@ -152,17 +152,6 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
     finally:
         for module in in_training:
             module.training = True
-
-
-def mark(wrappers: Sequence[Choice]) -> str:
-    """What wrappers add to a model's name in tables and file names."""
-    return "".join(w.component.mark or f"+{w.label}" for w in wrappers)
-
-
-def passes(wrappers: Sequence[Choice]) -> int:
-    """How often the innermost upscaler is called for one picture."""
-    counts = [w.component.passes for w in wrappers]
-    return prod(n(**w.options) if callable(n) else n for n, w in zip(counts, wrappers, strict=True))
 
 
 def to_tensor(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

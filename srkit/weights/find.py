@@ -15,7 +15,7 @@ from srkit.components import Weights
 from srkit.errors import CheckpointError, PluginError, SrkitError, one_line
 from srkit.fetch import BytesDone, fetch, file_sha256
 from srkit.files import cache_folder
-from srkit.plugins import Choice, plain_tags
+from srkit.plugins import SEPARATOR, Choice, plain_tags
 from srkit.weights.hub import REPOSITORY
 
 RUNS = Path("runs")
@@ -34,6 +34,18 @@ def registered(model: Choice, scale: int, tag: str = "") -> list[Weights]:
     fitting = [w for w in model.component.weights if scale in w.scales and w.preset in ("", model.preset)]
     plain = plain_tags(model.component, model.preset)
     return sorted((w for w in fitting if tag in ("", w.tag)), key=lambda each: each.tag not in plain)
+
+
+def missing(model: Choice, name: str, tag: str, scale: int) -> str:
+    """Which weights there are not, which there are, and where some can come from."""
+    there = sorted({s for each in model.component.scales for w in registered(model, each, tag) for s in w.scales})
+    others = f" (there are some for {', '.join(f'x{each}' for each in there)})" if there else ""
+    what = f"{model.label}{SEPARATOR}{tag}" if tag else model.label
+    return (
+        f"'{what}' has no trained weights for x{scale} here{others}. Get some with 'srkit weights pull OWNER/NAME', "
+        f"name a file with --model FILE, train with 'srkit train --model {name} --scale {scale}', or use "
+        "--model bicubic"
+    )
 
 
 def registered_file(model: Choice, weights: Weights, downloads: Downloads = quietly) -> Path:

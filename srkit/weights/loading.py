@@ -12,7 +12,7 @@ from srkit.checkpoint import load_tensors, read_about, read_mappings, read_tenso
 from srkit.components import Weights
 from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UnknownName, UsageError, one_line
 from srkit.nets import Loaded, build_net, check_scales
-from srkit.plugins import SEPARATOR, Choice, Registry
+from srkit.plugins import Choice, Registry
 from srkit.weights.find import (
     CHECKPOINTS,
     Downloads,
@@ -20,6 +20,7 @@ from srkit.weights.find import (
     is_own,
     is_path,
     matches,
+    missing,
     quietly,
     registered,
     registered_file,
@@ -62,18 +63,6 @@ def load_model(
         if matches(about, model, word) and wanted in about["scales"]:
             return load_checkpoint(registry, path, wanted, device)
     raise NoWeights(missing(model, name, tag, wanted))
-
-
-def missing(model: Choice, name: str, tag: str, scale: int) -> str:
-    """Which weights there are not, which there are, and where some can come from."""
-    there = sorted({s for each in model.component.scales for w in registered(model, each, tag) for s in w.scales})
-    others = f" (there are some for {', '.join(f'x{each}' for each in there)})" if there else ""
-    what = f"{model.label}{SEPARATOR}{tag}" if tag else model.label
-    return (
-        f"'{what}' has no trained weights for x{scale} here{others}. Get some with 'srkit weights pull OWNER/NAME', "
-        f"name a file with --model FILE, train with 'srkit train --model {name} --scale {scale}', or use "
-        "--model bicubic"
-    )
 
 
 def find_tensors(

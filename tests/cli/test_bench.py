@@ -54,10 +54,10 @@ def test_checkpoints_and_names_in_one_table_in_three_forms(run_srkit, trained):
     assert [float(r["psnr"]) for r in table] == pytest.approx([r["psnr"] for r in rows], abs=1e-9)
 
 
-def test_self_ensemble_is_marked(run_srkit, trained):
+def test_self_ensemble_is_a_row_of_its_own(run_srkit, trained):
     code, out, _ = run_srkit("bench", "--models", trained, "--sets", "samples", "--self-ensemble", "--json")
     assert code == 0
-    assert [row["model"] for row in json.loads(out)["rows"]] == [f"{trained}+"]
+    assert [row["model"] for row in json.loads(out)["rows"]] == [str(trained), f"{trained}+"]
 
 
 def test_a_folder_is_a_set_and_identical_pictures_are_no_json_infinity(run_srkit, tmp_path, photo):
@@ -117,7 +117,10 @@ def test_weights_that_a_plugin_ships_are_scored_and_checked(run_srkit, install, 
 
     weights.write_bytes(tensors + b"x")
     code, out, err = run_srkit("bench", "--sets", "samples", "--scales", "2", "--json")
-    assert code == 0, "the rest is scored"
+    assert code == 1
+    rows = json.loads(out)["rows"]
+    assert [row["model"] for row in rows if row["error"]] == ["hat"]
+    assert len(rows) > 1, "the rest is scored"
     assert "its SHA-256 differs" in err
     code, _, err = run_srkit("bench", "--models", "hat", "--sets", "samples")
     assert code == 1

@@ -21,7 +21,7 @@ from srkit import (
     plugins,
 )
 from srkit.components import KINDS
-from srkit.upscale.wrap import mark, passes
+from srkit.upscale.marks import mark, passes
 
 GOOD = """
 from srkit import Model, hookimpl
@@ -225,11 +225,11 @@ def strings_of(path):
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py", "data/named.py", "images.py",
-               "train/start.py", "weights/convert.py"},
+               "evaluate/given.py", "train/start.py", "weights/convert.py"},
     "shards": {"data/shards.py"},
     "bicubic": {"imresize.py"},
     "div2k": {"evaluate/protocol.py"},
-    "torch": {"cli/doctor.py", "testing/kit.py"},
+    "torch": {"cli/bench.py", "cli/doctor.py", "evaluate/compute.py", "testing/kit.py"},
     "psnr": {"evaluate/gallery.py", "evaluate/report.py", "evaluate/selection.py", "sweep/report.py"},
 }  # fmt: skip
 

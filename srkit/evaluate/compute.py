@@ -1,0 +1,187 @@
+"""Compute what a benchmark's plan is missing: each picture read once for all models, each value kept at once."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from srkit.data.pairs import TooSmall, size
+from srkit.errors import DataError, SrkitError, naming, one_line
+from srkit.evaluate.plan import Cell, Measure, Opened, Picture, Plan, ScoredSet
+from srkit.evaluate.score import Metrics, Prepared, check_size, measured, read_pair
+from srkit.evaluate.store import Kept
+from srkit.images import LOG, read_rgb
+from srkit.plugins import Registry
+from srkit.upscale.wrap import to_pixels, to_tensor
+
+Wanted = list[tuple[int, Cell, list[Measure]]]  # by which cell, with its number, a picture is to be scored by what
+Done = Callable[[str, float], None]  # what was done, and the seconds that are left
+
+
+@dataclass
+class Work:
+    """One call of `compute`: what is opened and how fast it is."""
+
+    plan: Plan
+    device: torch.device
+    metrics: Metrics
+    faults: dict[str, str]  # of metrics that cannot be built
+    opened: dict[int, Opened | str] = field(default_factory=dict)  # by cell's subject; or why it cannot be opened
+    pace: dict[int, list[float]] = field(default_factory=dict)  # seconds a picture, by subject
+    waiting: dict[int, int] = field(default_factory=dict)  # pictures, by subject
+
+    @property
+    def left(self) -> float:
+        """Seconds until all is done: each model at its own pace, one that has not begun at the mean of the others."""
+        paces = {key: sum(times) / len(times) for key, times in self.pace.items()}
+        usual = sum(paces.values()) / len(paces) if paces else 0.0
+        return sum(paces.get(key, usual) * count for key, count in self.waiting.items())
+
+
+def compute(plan: Plan, registry: Registry, device: torch.device, done: Done = lambda text, left: None) -> None:
+    """Fill the store of `plan` with what it has not, and its `failures` with what cannot be computed.
+
+    Whatever a model, a metric or a picture does, the rest goes on. What is done is in the store at once, so that an
+    interruption loses one picture. done(text, seconds left) is called after each model's each picture.
+    """
+    metrics, faults = built(registry, plan, device)
+    work = Work(plan, device, metrics, faults)
+    for tested, cells in by_set(plan):
+        for _, cell in cells:
+            count = sum(bool(plan.missing(cell, picture)) for picture in tested.pictures)
+            work.waiting[id(cell.subject)] = work.waiting.get(id(cell.subject), 0) + count
+    scale = None
+    for tested, cells in by_set(plan):
+        if tested.scale != scale:
+            work.opened.clear()  # the networks of the last scale
+            scale = tested.scale
+        for index, picture in enumerate(tested.pictures):
+            wanted = [(number, cell, missing) for number, cell in cells if (missing := plan.missing(cell, picture))]
+            if wanted:
+                score_picture(work, tested, index, picture, wanted, done)
+
+
+def built(registry: Registry, plan: Plan, device: torch.device) -> tuple[Metrics, dict[str, str]]:
+    """The metrics, on the device where they can be moved to one, and why others cannot be had."""
+    metrics, faults = {}, {}
+    for measure in plan.measures:
+        entry = measure.choice.entry
+        try:
+            metric = registry.choose("metric", entry.qualified, measure.options).build()
+            metrics[measure.name] = metric.to(device) if callable(getattr(metric, "to", None)) else metric
+        except Exception as error:
+            faults[measure.name] = f"metric '{measure.name}' cannot be had: {one_line(error)}"
+    return metrics, faults
+
+
+def by_set(plan: Plan) -> Iterator[tuple[ScoredSet, list[tuple[int, Cell]]]]:
+    """The cells with their numbers, those of one set together."""
+    found: dict[int, tuple[ScoredSet, list[tuple[int, Cell]]]] = {}
+    for number, cell in enumerate(plan.cells):
+        found.setdefault(id(cell.tested), (cell.tested, []))[1].append((number, cell))
+    yield from found.values()
+
+
+def score_picture(
+    work: Work,
+    tested: ScoredSet,
+    index: int,
+    picture: Picture,
+    wanted: list[tuple[int, Cell, list[Measure]]],
+    done: Done,
+) -> None:
+    """One picture by all models that want it."""
+    plan = work.plan
+    try:
+        assert tested.pairs is not None
+        pair = read_pair(tested.pairs, index)
+        prepared = Prepared(pair, tested.scale, plan.protocol)
+        check_size(pair.name, prepared.hr, tested.scale, plan.protocol)
+    except TooSmall as error:
+        told = f"left out, too small for '{plan.protocol.name}' at x{tested.scale}"
+        LOG.warning("%s (%s): %s", picture.name, size(pair.hr), told)
+        plan.store.remember(plan.small(tested, picture), one_line(error))
+        prepared, why = None, one_line(error)
+    except SrkitError as error:
+        prepared, why = None, one_line(error)
+    for number, cell, missing in wanted:
+        begin = time.perf_counter()
+        subject = id(cell.subject)
+        faults = dict.fromkeys((m.name for m in missing), why) if prepared is None else {}
+        if prepared is not None:
+            faults = score_cell(work, cell, picture, prepared, missing)
+            if not faults:
+                work.pace.setdefault(subject, []).append(time.perf_counter() - begin)
+        plan.failures |= {(number, picture.name, metric): text for metric, text in faults.items()}
+        work.waiting[subject] -= 1
+        done(f"{cell.subject.info.name} x{tested.scale} {tested.name}", work.left)
+
+
+def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, missing: list[Measure]) -> dict[str, str]:
+    """One picture by one model: the values go to the store; why others cannot be had, by metric."""
+    plan = work.plan
+    names = [measure.name for measure in missing]
+    try:
+        sr, seconds, parameters = made(work, cell, picture, prepared)
+    except SrkitError as error:
+        return dict.fromkeys(names, one_line(error))
+    except MemoryError:
+        return dict.fromkeys(names, f"out of memory on '{picture.name}'")
+    compared = plan.protocol.one(sr, cell.tested.scale)
+    faults = {}
+    for measure in missing:
+        if measure.name in work.faults:
+            faults[measure.name] = work.faults[measure.name]
+            continue
+        try:
+            value = measured(measure.name, work.metrics[measure.name], compared, prepared.compared)
+        except SrkitError as error:
+            faults[measure.name] = one_line(error)
+            continue
+        if np.isnan(value):
+            faults[measure.name] = f"metric '{measure.name}' gives nan of '{picture.name}'"
+            continue
+        kept = Kept(value, seconds, parameters, conditions(work.device) if seconds is not None else "")
+        if key := cell.picture_key(picture):
+            plan.store.keep(cell.store_key(measure, plan.protocol), key, picture.name, kept)
+    return faults
+
+
+def made(work: Work, cell: Cell, picture: Picture, prepared: Prepared) -> tuple[np.ndarray, float | None, int | None]:
+    """(SR, seconds, parameters): upscaled, or read from a folder of ready pictures, then without the other two."""
+    if cell.matched is not None:
+        if fault := cell.matched.faults.get(picture.name):
+            raise DataError(f"'{picture.name}': {fault}")
+        file = cell.matched.files[picture.name]
+        sr = read_rgb(file)
+        if sr.shape != prepared.hr.shape:
+            raise DataError(f"'{file}' is {size(sr)}, and HR '{picture.name}' {size(prepared.hr)}")
+        return sr, None, None
+    opened = opened_by(work, cell)
+    with naming(picture.name):
+        begin = time.perf_counter()
+        sr = to_pixels(opened.upscale(to_tensor(prepared.lr, work.device)))
+    return sr, time.perf_counter() - begin, opened.parameters
+
+
+def opened_by(work: Work, cell: Cell) -> Opened:
+    """The cell's model, loaded when it is first needed. Raises SrkitError, each time, where it cannot be."""
+    key = id(cell.subject)
+    if key not in work.opened:
+        assert cell.subject.open is not None
+        try:
+            work.opened[key] = cell.subject.open(work.device)
+        except SrkitError as error:
+            work.opened[key] = one_line(error)
+    opened = work.opened[key]
+    if isinstance(opened, str):
+        raise SrkitError(opened)
+    return opened
+
+
+def conditions(device: torch.device) -> str:
+    threads = f"{torch.get_num_threads()} threads, " if device.type == "cpu" else ""
+    return f"{device}, {threads}torch {version('torch')}"

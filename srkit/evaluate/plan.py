@@ -1,0 +1,315 @@
+"""What a benchmark compares: models or folders of ready pictures, test sets, metrics; and what of it is known.
+
+Nothing here imports torch, so that a table of which all is known is printed at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srkit.components import PairSequence
+from srkit.data.pairs import open_dataset
+from srkit.errors import SrkitError, UsageError, one_line
+from srkit.evaluate.given import Matched, leftovers, match
+from srkit.evaluate.identity import choose, identity
+from srkit.evaluate.protocol import Protocol
+from srkit.evaluate.store import SCORING_VERSION, Kept, Store, digest_of
+from srkit.evaluate.table import MetricInfo, ModelInfo, Results, Score, SetInfo
+from srkit.plugins import Choice, Registry
+from srkit.run import parse_assignment
+
+if TYPE_CHECKING:
+    import torch
+
+    from srkit.upscale.wrap import Upscale
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric. name: as the user writes it, `lpips:net=vgg`."""
+
+    name: str
+    choice: Choice
+    options: Mapping[str, Any] = field(default_factory=dict)  # those that the user set
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        return identity(self.choice)
+
+    @property
+    def info(self) -> MetricInfo:
+        record = self.choice.component
+        return MetricInfo(
+            self.name, record.higher_is_better, record.unit, digits=record.digits, reference=record.needs_reference
+        )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A subject ready to upscale. parameters: that are trained."""
+
+    upscale: "Upscale"
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored at one scale: a model with its weights, or a folder of ready pictures.
+
+    Attributes:
+        key: all that the pictures it makes depend on, but their LR and the scale, as JSON.
+        open: loads it onto a device; raises SrkitError. None for a folder of ready pictures.
+        given: the folder of ready pictures.
+        error: why it cannot be scored at all.
+    """
+
+    info: ModelInfo
+    key: Mapping[str, Any] = field(default_factory=dict)
+    open: "Callable[[torch.device], Opened] | None" = None
+    given: Path | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a set. content: a digest of its files, of pixels where there are none; empty where unreadable."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """A test set at one scale. dataset: what reads it, as JSON. error: why it cannot be read at all."""
+
+    name: str
+    scale: int
+    folder: str = ""
+    dataset: Any = None
+    pairs: PairSequence | None = None
+    pictures: Sequence[Picture] = ()
+    error: str = ""
+
+    @property
+    def info(self) -> SetInfo:
+        content = digest_of([picture.content for picture in self.pictures])
+        return SetInfo(self.name, self.scale, len(self.pictures), content, self.folder)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One subject on one set. matched: its ready pictures, where it is a folder of them."""
+
+    subject: Subject
+    tested: ScoredSet
+    matched: Matched | None = None
+
+    def store_key(self, measure: Measure, protocol: Protocol) -> dict[str, Any]:
+        """What a value depends on but the picture. The first four are for the name of the file as well."""
+        return {
+            "label": self.subject.info.name if self.subject.given is None else "images",
+            "scale": self.subject.info.scale,
+            "protocol": protocol.name,
+            "metric": measure.name,
+            "measure": measure.key,
+            "subject": self.subject.key,
+            "scoring": SCORING_VERSION,
+        }
+
+    def picture_key(self, picture: Picture) -> str:
+        """What a value depends on of the picture; empty where that is not known, so that nothing is kept of it."""
+        made = "" if self.matched is None else self.matched.contents.get(picture.name, "")
+        if not picture.content or (self.matched is not None and not made):
+            return ""
+        return digest_of([self.tested.dataset, picture.content, made])
+
+
+@dataclass
+class Plan:
+    """What is compared, in the order of the table.
+
+    failures: by cell, picture and metric, why a value could not be computed; an empty name is the whole set.
+    """
+
+    cells: Sequence[Cell]
+    measures: Sequence[Measure]
+    protocol: Protocol
+    store: Store
+    failures: dict[tuple[int, str, str], str] = field(default_factory=dict)
+
+    def known(self, cell: Cell, picture: Picture, measure: Measure) -> Kept | None:
+        key = cell.picture_key(picture)
+        return self.store.kept(cell.store_key(measure, self.protocol)).get(key) if key else None
+
+    def missing(self, cell: Cell, picture: Picture) -> list[Measure]:
+        """The metrics that a picture is to be scored by, less those that are known; none for one left out."""
+        if cell.subject.error or cell.tested.error or self.left_out(cell.tested, picture):
+            return []
+        return [measure for measure in self.measures if self.known(cell, picture, measure) is None]
+
+    def small(self, tested: ScoredSet, picture: Picture) -> list[Any]:
+        """The fact that a picture is too small for the protocol."""
+        return ["too small", picture.content, tested.scale, self.protocol.name]
+
+    def left_out(self, tested: ScoredSet, picture: Picture) -> str:
+        """Why a picture is scored by nobody; empty where it is."""
+        return str(self.store.recall(self.small(tested, picture)) or "") if picture.content else ""
+
+    def results(self, about: Mapping[str, str]) -> Results:
+        """The long table of what is known, and of what failed."""
+        scores = [score for number in range(len(self.cells)) for score in self.scores(number)]
+        models: dict[tuple[str, int], ModelInfo] = {}
+        sets: dict[tuple[str, int], SetInfo] = {}
+        for cell in self.cells:
+            info, tested = cell.subject.info, cell.tested
+            models[info.name, info.scale] = replace(info, parameters=self.parameters(info))
+            gone = {picture.name: self.left_out(tested, picture) for picture in tested.pictures}
+            left_out = {name: why for name, why in gone.items() if why}
+            if tested.name:
+                sets[tested.name, tested.scale] = replace(tested.info, left_out=left_out)
+        metrics = [measure.info for measure in self.measures]
+        return Results(scores, (), metrics, list(models.values()), list(sets.values()), dict(about))
+
+    def scores(self, number: int) -> Iterator[Score]:
+        """The rows of one cell."""
+        cell = self.cells[number]
+        info, tested = cell.subject.info, cell.tested
+        one = Score(
+            info.name,
+            info.scale,
+            tested.name,
+            image="",
+            metric="",
+            protocol=self.protocol.name,
+            value=None,
+            weights=info.weights,
+            origin=info.origin,
+            content=tested.info.content if tested.pictures else "",
+        )
+        pictures = [picture for picture in tested.pictures if not self.left_out(tested, picture)]
+        whole = cell.subject.error or tested.error
+        if not whole and not pictures:
+            whole = next((self.left_out(tested, picture) for picture in tested.pictures), "it has no pictures")
+        for measure in self.measures:
+            if whole:
+                yield replace(one, metric=measure.name, error=whole)
+                continue
+            for picture in pictures:
+                named = replace(one, image=picture.name, metric=measure.name)
+                if kept := self.known(cell, picture, measure):
+                    yield replace(named, value=kept.value, seconds=kept.seconds)
+                else:
+                    why = self.failures.get((number, picture.name, measure.name), "not computed")
+                    yield replace(named, error=why)
+
+    def parameters(self, info: ModelInfo) -> int | None:
+        """As whoever computed a value counted them."""
+        for _, kept in self.all_kept(info):
+            if kept.parameters is not None:
+                return kept.parameters
+        return None
+
+    def conditions(self) -> list[str]:
+        """Devices, threads and torch versions of all that is in the table."""
+        found = {kept.where for cell in self.cells for _, kept in self.all_kept(cell.subject.info) if kept.where}
+        return sorted(found)
+
+    def all_kept(self, info: ModelInfo) -> Iterator[tuple[Picture, Kept]]:
+        for cell in self.cells:
+            if (cell.subject.info.name, cell.subject.info.scale) == (info.name, info.scale):
+                for picture in cell.tested.pictures:
+                    for measure in self.measures:
+                        if kept := self.known(cell, picture, measure):
+                            yield picture, kept
+
+
+def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]) -> tuple[list[Cell], list[str]]:
+    """Each set with each subject of its scale, and notices. A subject that cannot be scored at all is one cell.
+
+    A folder of ready pictures goes with the sets and scales that it has a picture of; it has a cell with an error where
+    there is none at all.
+    """
+    found, notices, used = [], [], set()
+    for one in tested:
+        for subject in subjects:
+            if subject.info.scale != one.scale or subject.error:
+                continue
+            if subject.given is None:
+                found.append(Cell(subject, one))
+                continue
+            names = [picture.name for picture in one.pictures]
+            matched = match(subject.given, one.name, names, one.scale, store.sha256)
+            if len(matched.files) + len(matched.several) == 0:
+                continue
+            used.add(subject.info.name)
+            found.append(Cell(subject, one, matched))
+            if notice := leftovers(subject.info.name, one.name, one.scale, matched):
+                notices.append(notice)
+    for subject in subjects:
+        if subject.error:
+            found.append(Cell(subject, ScoredSet("", subject.info.scale)))
+        elif subject.given and subject.info.name not in used:
+            used.add(subject.info.name)
+            why = f"no picture in '{subject.given}' is called as one of the sets', as baby.png or baby_x2.png"
+            found.append(Cell(replace(subject, error=why), ScoredSet("", subject.info.scale)))
+    return found, notices
+
+
+def measure_named(registry: Registry, store: Store, word: str) -> Measure:
+    """`psnr`, `package:psnr`, `lpips:net=vgg:version=0.1`. Raises UnknownName, OptionError."""
+    parts = word.split(":")
+    first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
+    name = ":".join(parts[:first])
+    options: dict[str, Any] = {}
+    if not name:
+        raise UsageError(f"'{word}' names no metric; write lpips:net=vgg")
+    for part in parts[first:]:
+        options |= parse_assignment(part)
+    return Measure(word, choose(registry, store, "metric", name, options), options)
+
+
+def open_set(store: Store, name: str, choice: Choice, folder: Path | None, scale: int) -> ScoredSet:
+    """A set at one scale, with what tells its pictures; one that cannot be read has an error."""
+    where = str(folder or "")
+    entry = choice.entry
+    about = [entry.qualified, entry.version, choice.options]
+    try:
+        pairs = open_dataset(choice, folder, "test", scale)
+        return ScoredSet(name, scale, where, about, pairs, pictures_of(pairs, store))
+    except UsageError:
+        raise
+    except SrkitError as error:
+        return ScoredSet(name, scale, where, about, error=one_line(error))
+
+
+def pictures_of(pairs: PairSequence, store: Store) -> list[Picture]:
+    """Names and contents, from the files where the dataset says them, else by reading each picture."""
+    sources = getattr(pairs, "sources", None)
+    if callable(sources):
+        return [Picture(name, files_content(files, store)) for name, files in sources()]
+    return [picture_of(pairs, index) for index in range(len(pairs))]
+
+
+def files_content(files: Sequence[Path], store: Store) -> str:
+    try:
+        return digest_of([store.sha256(file) for file in files])
+    except OSError:  # reading it as a picture will say why
+        return ""
+
+
+def picture_of(pairs: PairSequence, index: int) -> Picture:
+    """By the pixels of a picture."""
+    import hashlib
+
+    try:
+        pair = pairs[index]
+        digest = hashlib.sha256()
+        for pixels in (pair.hr, pair.lr):
+            digest.update(repr(getattr(pixels, "shape", None)).encode())
+            if pixels is not None:
+                digest.update(pixels.tobytes())
+        return Picture(pair.name, digest.hexdigest()[:24])
+    except Exception:  # scoring will say what is wrong
+        return Picture(f"picture {index + 1}", "")

@@ -1,0 +1,145 @@
+"""Views of the long table: rows with means, as text, CSV, Markdown or JSON; one number a line; Parquet."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from srkit.errors import SrkitError, UsageError, one_line
+from srkit.evaluate.report import Row, mean, numeric, to_csv, to_table
+from srkit.evaluate.table import Results, Score, fingerprint
+
+LONG = ("model", "weights", "origin", "dataset", "content", "image", "scale", "metric", "protocol", "value", "seconds",
+        "error")  # fmt: skip
+
+
+def rows_of(results: Results) -> list[Row]:
+    """A row for each model on each set, in the table's order. A mean is of all pictures, or there is none."""
+    metrics, protocol = [metric.name for metric in results.metrics], results.protocol
+    models = {(model.name, model.scale): model for model in results.models}
+    cells: dict[tuple[int, str, str], list[Score]] = {}
+    for score in results.scores:
+        cells.setdefault((score.scale, score.dataset, score.model), []).append(score)
+    rows = []
+    for (scale, dataset, model), scores in cells.items():
+        by_metric = {metric: [score for score in scores if score.metric == metric] for metric in metrics}
+        info = models.get((model, scale))
+        claims = claims_of(info.claims if info else {}, dataset, protocol)
+        rows.append(
+            Row(
+                model=model,
+                scale=scale,
+                dataset=dataset,
+                images=len({s.image for s in scores if s.value is not None}),
+                protocol=protocol,
+                scores={metric: mean_of([s.value for s in mine]) for metric, mine in by_metric.items()},
+                parameters=info.parameters if info else None,
+                seconds=mean_of([s.seconds for s in next(iter(by_metric.values()), [])]),
+                origin=scores[0].origin,
+                error=error_of(scores),
+                claims={metric: claims[metric] for metric in metrics if metric in claims},
+            )
+        )
+    return rows
+
+
+def mean_of(values: Sequence[float | None]) -> float:
+    """NaN where one is missing: the mean over the others would be that of another set."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known and len(known) == len(values) else math.nan
+
+
+def error_of(scores: Sequence[Score]) -> str:
+    """The first error, and on how many pictures there is one."""
+    failed = [score for score in scores if score.error]
+    if not failed or not failed[0].image:
+        return failed[0].error if failed else ""
+    pictures = {score.image for score in scores}
+    count = len({score.image for score in failed})
+    return f"{count} of {len(pictures)} pictures: {failed[0].error}" if len(pictures) > 1 else failed[0].error
+
+
+def claims_of(claims: Mapping[str, float], dataset: str, protocol: str) -> dict[str, float]:
+    """By metric, those of this set and protocol: `set5 y psnr` is `psnr`."""
+    prefix = f"{dataset} {protocol} "
+    return {key.removeprefix(prefix): value for key, value in claims.items() if key.startswith(prefix)}
+
+
+def as_csv(results: Results) -> str:
+    """A line a model and set."""
+    return to_csv(rows_of(results))
+
+
+def as_long_csv(results: Results) -> str:
+    """A line a number, as the long table has them."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, LONG, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: value for name, value in asdict(score).items() if name in LONG} for score in results.scores)
+    return text.getvalue()
+
+
+def as_json(results: Results) -> str:
+    """The long table, which `read_results` reads, with its means beside it: `protocol` and `rows`."""
+    whole = json.loads(results.to_json())
+    means = {"protocol": results.protocol, "rows": [row.flat() for row in rows_of(results)]}
+    return json.dumps(means | whole, indent=1, allow_nan=False)
+
+
+def as_markdown(results: Results) -> str:
+    """A pipe table, with protocol and fingerprint below."""
+    headings, cells = to_table(rows_of(results))
+    right = numeric(headings)
+    rule = ["---:" if i in right else "---" for i in range(len(headings))]
+    lines = [headings, rule, *([cell.replace("|", "\\|") for cell in row] for row in cells)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", footer(results)]) + "\n"
+
+
+def footer(results: Results) -> str:
+    """What must agree for two tables to be compared, and what was left out, in words."""
+    gone = {name: len(one.left_out) for one in results.sets if one.left_out for name in [f"{one.name} x{one.scale}"]}
+    small = "; ".join(f"{count} too small left out of {name}" for name, count in gone.items())
+    return f"protocol {results.protocol}, fingerprint {fingerprint(results)}" + (f"; {small}" if small else "")
+
+
+def write_parquet(results: Results, path: Path) -> None:
+    """The long table as a Parquet file, by pandas or polars. Raises UsageError where neither can."""
+    rows = [{name: value for name, value in asdict(score).items() if name in LONG} for score in results.scores]
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in LONG}
+    reasons = []
+    for write in (by_pandas, by_polars):
+        try:
+            write(columns, path)
+        except ImportError as error:
+            reasons.append(one_line(error))
+        except OSError as error:
+            raise SrkitError(f"cannot write '{path}': {one_line(error)}") from None
+        else:
+            return
+    raise UsageError(f"--parquet needs pandas with pyarrow, or polars: pip install polars ({'; '.join(reasons)})")
+
+
+def by_pandas(columns: Mapping[str, list[Any]], path: Path) -> None:
+    import pandas
+
+    frame = pandas.DataFrame(columns)
+    frame.astype({"value": float, "seconds": float}).to_parquet(path, index=False)
+
+
+def by_polars(columns: Mapping[str, list[Any]], path: Path) -> None:
+    import polars
+
+    polars.DataFrame(columns, schema_overrides={"value": polars.Float64, "seconds": polars.Float64}).write_parquet(path)
+
+
+#: Forms that are printed as they are: option name -> function of the results.
+PRINTED: dict[str, Callable[[Results], str]] = {
+    "json": as_json,
+    "csv": as_csv,
+    "long": as_long_csv,
+    "markdown": as_markdown,
+}
