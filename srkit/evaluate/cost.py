@@ -23,8 +23,9 @@ from srkit.evaluate.machine import forget_highest, highest, processor, resident
 from srkit.evaluate.table import Cost
 from srkit.nets import Loaded, forward_of, out_of_memory
 from srkit.plugins import Choice
+from srkit.upscale.marks import passes
 from srkit.upscale.size import pad_to_multiple
-from srkit.upscale.wrap import evaluation_mode, make_upscaler, passes
+from srkit.upscale.wrap import evaluation_mode, make_upscaler
 
 FEWEST, MOST = 3, 50  # timed runs
 COUNTED = "convolutions, matrix products, attention"

@@ -169,7 +169,7 @@ def locate(search: Search, word: str, scale: int) -> Located:
     for weights in registered(model, scale, tag):
         path = registered_file(model, weights, search.downloads)
         about = read_about(path) if is_own(path) else {}
-        return Located(model, labelled(model.label, weights.tag), path, weights, about)
+        return Located(model, labelled(record, model.label, weights.tag), path, weights, about)
     if record.from_file is not None:
         raise NoWeights(f"'{model.label}' has no weights of its own; name a weight file: --model FILE")
     for path, about in () if tag else trained_runs():
