@@ -8,7 +8,7 @@ is measured here. Weights of the same preset, scales and tag that were shipped b
 `best.safetensors` is written to `plugins/srkit_builtin/weights/`, with its kernels in fp16 where that costs at most
 0.001 dB on Set5 at each scale. `weights.toml` beside it gets the SHA-256, the claims, the licence, and the SHA-256 of
 the pixels made of a sample. The record has the run file, the log, those pixels as PNG, and the command that trains
-again.
+again. The table in docs/weights.md is written anew.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ import json
 import platform
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -310,6 +312,7 @@ def main(
     """Ship the weights of one finished run."""
     try:
         print(ship(run_folder, tag, data, note))
+        subprocess.run([sys.executable, ROOT / "docs/generate_weights.py"], check=True)
     except SrkitError as error:
         raise SystemExit(f"ship_weights: {error}") from None
 

@@ -68,10 +68,10 @@ def test_the_landing_page_shows_commands_that_are_followed_elsewhere():
 
 def test_your_own_photos(follow, tmp_path):
     follow(DOCS / "guides/your-photos.md")
-    assert loaded(tmp_path / "photo_edsr_x2.png").size == (112, 80)
+    assert loaded(tmp_path / "photo_edsr-small_x2.png").size == (112, 80)
     assert loaded(tmp_path / "best.png").size == (112, 80)
     assert (tmp_path / "gallery/gallery.html").exists()
-    assert (tmp_path / "runs/edsr_x4/best.safetensors").exists()
+    assert (tmp_path / "runs/edsr-small_x4/best.safetensors").exists()
 
 
 def test_compare_with_a_paper_prints_the_figures_of_the_page(follow, run_srkit, shared, monkeypatch):
@@ -119,7 +119,7 @@ def test_the_messages_of_the_questions_are_what_srkit_says(run_srkit, photo, tmp
     said = [
         run_srkit(*shlex.split(line))[2]
         for line in (
-            "upscale tiny/cat.png",
+            "upscale tiny/cat.png --model edsr-large",
             "upscale float.tif --model bicubic",
             "train --data pairs --scale 4",
             "train --data tiny",
