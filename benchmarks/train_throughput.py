@@ -22,10 +22,9 @@ import torch
 from torch import nn
 
 from srkit import load_plugins
-from srkit.nets import build_net, pick_device
+from srkit.nets import AUTOCAST, build_net, pick_device
 from srkit.run import Run
 from srkit.train.keeper import Limits
-from srkit.train.loop import AUTOCAST
 from srkit.train.session import run_training
 
 MODELS = {"small": {"n_resblocks": 8, "n_feats": 32}, "baseline": {"n_resblocks": 16, "n_feats": 64}}

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from srkit.components import Model, Weights
-from srkit.errors import PluginError, SrkitError, UsageError, one_line
+from srkit.errors import PluginError, SrkitError, UsageError, did_you_mean, one_line
 from srkit.plugins import Choice, labelled
+
+Precision = Literal["fp32", "bf16", "fp16"]
+AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_BF16 = ("amx_bf16", "avx512_bf16")  # as torch.cpu.get_capabilities names what multiplies bfloat16
 
 
 def forward_of(net: nn.Module, model: Choice) -> Callable[[Tensor, int], Tensor]:
@@ -57,6 +62,31 @@ def pick_device(word: str = "auto") -> torch.device:
     if device.type != "cpu" and (accelerator is None or device.type != accelerator.type):
         raise UsageError(f"this machine has no '{word}'; there is {accelerator.type if accelerator else 'only cpu'}")
     return device
+
+
+def native_precision(device: torch.device | str) -> Precision:
+    """ "bf16" where `device` multiplies bfloat16 in hardware, else "fp32".
+
+    That is CUDA of capability 8 and up, and a CPU with AMX or AVX512 instructions for it. Where torch cannot say
+    (`torch.cpu.get_capabilities` is not in every version), it is "fp32", which is right everywhere.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    if kind != "cpu":
+        return "fp32"
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if any(capabilities.get(name) for name in CPU_BF16) else "fp32"
+
+
+def precision_on(device: torch.device | str, word: str) -> Precision:
+    """`word`, or what "auto" is on `device`. UsageError for a word that is neither."""
+    if word == "auto":
+        return native_precision(device)
+    offered = get_args(Precision)
+    if word not in offered:
+        raise UsageError(f"no precision called '{word}'{did_you_mean(word, offered)}; auto, {', '.join(offered)}")
+    return cast(Precision, word)
 
 
 def build_net(model: Choice, scales: Sequence[int], device: torch.device | str = "cpu") -> nn.Module:

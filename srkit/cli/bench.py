@@ -13,7 +13,7 @@ import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Device, Root, Wrappers, found_sets, scale_of, words
+from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, found_sets, scale_of, words
 from srkit.data.named import set_named
 from srkit.errors import SrkitError, UsageError, missing_path
 from srkit.plugins import Registry
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from srkit.evaluate.plan import Cell, Plan, ScoredSet, Subject
     from srkit.evaluate.store import Store
     from srkit.evaluate.table import Results
+    from srkit.nets import Precision as Format
     from srkit.weights.subjects import Search
 
 DEFAULT_SCALES = (2, 3, 4)
@@ -60,6 +61,7 @@ def bench(
     ] = False,
     wrapper: Wrappers = None,
     device: Device = "auto",
+    precision: Precision = "fp32",
     results: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where scores are kept; a folder in the cache if not given.")
     ] = None,
@@ -102,6 +104,7 @@ def bench(
         wanted or DEFAULT_SCALES,
         scales_said=bool(wanted),
         device=device,
+        precision=resolved(precision, device),
         wrappers=[chain, [defaults.ENSEMBLE, *chain]] if self_ensemble else [chain],
     )
     named = [*expanded(registry, words(models)), *words(checkpoints)]
@@ -112,7 +115,7 @@ def bench(
     subjects = [*model_subjects(search, asked, explicit, show_all), *given]
     plan = Plan(cells_of(store, subjects, tested), measures, chosen, store)
     fill(plan, registry, device)
-    table = plan.results(about_of(plan))
+    table = plan.results(about_of(plan, search.precision))
     show(table, next((form for form, asked in forms.items() if asked), ""), parquet)
     tell(table)
 
@@ -194,7 +197,16 @@ def fill(plan: "Plan", registry: Registry, device: str) -> None:
         raise
 
 
-def about_of(plan: "Plan") -> dict[str, str]:
+def resolved(precision: str, device: str) -> "Format":
+    """The precision that is meant on this machine. UsageError for a word that means none."""
+    if precision == "fp32":  # then a table of which all is known needs no torch
+        return "fp32"
+    from srkit.nets import pick_device, precision_on
+
+    return precision_on(pick_device(device), precision)
+
+
+def about_of(plan: "Plan", precision: str) -> dict[str, str]:
     """What a reader must know of where the numbers come from."""
     import platform
 
@@ -204,6 +216,7 @@ def about_of(plan: "Plan") -> dict[str, str]:
         "command": shlex.join(["srkit", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
+        "precision": precision,
         "device": "; ".join(plan.conditions()),
     }
 

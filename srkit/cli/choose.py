@@ -14,6 +14,9 @@ from srkit.plugins import Choice, Entry, Registry
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[
+    str, typer.Option(help="Number format of the network: fp32, bf16, fp16; auto: bf16 where the device multiplies it.")
+]
 Root = Annotated[
     Path | None, typer.Option(help="Folder that holds the datasets; else $SRKIT_DATA, else the user's data folder.")
 ]

@@ -103,7 +103,9 @@ def footer(results: Results) -> str:
     """What must agree for two tables to be compared, and what was left out, in words."""
     gone = {name: len(one.left_out) for one in results.sets if one.left_out for name in [f"{one.name} x{one.scale}"]}
     small = "; ".join(f"{count} too small left out of {name}" for name, count in gone.items())
-    return f"protocol {results.protocol}, fingerprint {fingerprint(results)}" + (f"; {small}" if small else "")
+    precision = results.about.get("precision", "fp32")
+    told = f", networks computed in {precision}" if precision != "fp32" else ""
+    return f"protocol {results.protocol}, fingerprint {fingerprint(results)}{told}" + (f"; {small}" if small else "")
 
 
 def write_parquet(results: Results, path: Path) -> None:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from srkit.components import Batch
+from srkit.nets import AUTOCAST
 from srkit.train.distributed import World
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Criterion(nn.Module):

@@ -1,16 +1,16 @@
 """From a network and a scale to a function of a tile: PyTorch's own way, which the backend `torch` is."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from srkit.errors import PluginError, SrkitError, one_line
+from srkit.nets import AUTOCAST, Precision
 from srkit.plugins import Choice
 
 Tile = Callable[[Tensor], Tensor]
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class AtScale(nn.Module):
@@ -30,10 +30,13 @@ def torch_backend(
     net: nn.Module,
     scale: int,
     *,
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], "number format; bf16 and fp16 by autocast"] = "fp32",
+    precision: Annotated[Precision, "number format; bf16 and fp16 by autocast"] = "fp32",
     channels_last: Annotated[bool, "memory format; faster on most devices"] = True,
 ) -> Tile:
-    """The network itself: `B,3,H,W` float32 in [0, 1] to `B,3,scale*H,scale*W` float32 on the same device."""
+    """The network itself: `B,3,H,W` float32 in [0, 1] to `B,3,scale*H,scale*W` float32 on the same device.
+
+    What has no parameters, an interpolation, is computed in fp32 in any case: it is fast, and bf16 would round pixels.
+    """
     memory = torch.channels_last if channels_last else torch.contiguous_format
     net = net.to(memory_format=memory)
 
@@ -45,17 +48,25 @@ def torch_backend(
         with torch.autocast(lr.device.type, AUTOCAST[precision]):
             return upscale(lr).float()
 
-    return cast if precision in AUTOCAST else upscale
+    return cast if precision in AUTOCAST and any(True for _ in net.parameters()) else upscale
 
 
-def tile_function(backend: Choice | None, net: nn.Module, model: Choice, scale: int, channels_last: bool) -> Tile:
-    """What computes a tile, by a backend or, where it is None, by PyTorch.
+def tile_function(
+    backend: Choice | None,
+    net: nn.Module,
+    model: Choice,
+    scale: int,
+    *,
+    channels_last: bool = True,
+    precision: Precision = "fp32",
+) -> Tile:
+    """What computes a tile, by a backend or, where it is None, by PyTorch, which the options are for.
 
     Raises PluginError, naming the backend, where it cannot be built for this network.
     """
     single = AtScale(net, scale) if model.component.multi_scale else net
     if backend is None:
-        return torch_backend(single, scale, channels_last=channels_last)
+        return torch_backend(single, scale, precision=precision, channels_last=channels_last)
     try:
         tile: Tile = backend.build(single, scale)
     except SrkitError:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.errors import OutputError, SrkitError, one_line
-from srkit.nets import out_of_memory
+from srkit.nets import Precision, out_of_memory
 from srkit.plugins import Choice
 from srkit.upscale.backend import tile_function
 from srkit.upscale.size import crop_to, pad_to_multiple
@@ -29,6 +29,7 @@ def make_upscaler(
     wrappers: Sequence[Choice] = (),
     backend: Choice | None = None,
     channels_last: bool = True,
+    precision: Precision = "fp32",
     in_range: bool = True,
     done: Callable[[int, int], None] = lambda tiles, total: None,
 ) -> Upscale:
@@ -36,14 +37,16 @@ def make_upscaler(
 
     tile: side of a tile in LR pixels; 0 for none; None for the default where the model declares its
     receptive field, so that tiles cannot be seen, and none where it does not. backend: what the network runs in,
-    with its options; None for PyTorch, which `channels_last` is for. Any other may hold the weights as they are now.
+    with its options; None for PyTorch, which `channels_last` and `precision` (fp32, bf16 or fp16) are for. Any other
+    may hold the weights as they are now.
 
     What comes out is checked as `checked` says, of the network and of each wrapper. The range is that of the
     outermost, and of none where `in_range` is False: a network in training may be anywhere, and is told of.
     """
     record = model.component
     with evaluation_mode(net):
-        forward = sized(tile_function(backend, net, model, scale, channels_last), f"'{model.label}'", scale)
+        computed = tile_function(backend, net, model, scale, channels_last=channels_last, precision=precision)
+        forward = sized(computed, f"'{model.label}'", scale)
     field = record.receptive_field
     if callable(field):
         field = field(scale, **model.options)

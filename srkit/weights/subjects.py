@@ -5,7 +5,7 @@ a file of another program for the first time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ from srkit.weights.offered import claims_at, offers, split_tag, unambiguous
 if TYPE_CHECKING:
     import torch
 
-    from srkit.nets import Loaded
+    from srkit.nets import Loaded, Precision
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Located:
 class Search:
     """How weights are looked for and used.
 
-    scales_said: the user named the scales. device: the user's word. wrappers: of each subject, by their names.
+    scales_said: the user named the scales. device: the user's word. precision: fp32, bf16 or fp16, of networks;
+    interpolations are computed in fp32. wrappers: of each subject, by their names.
     """
 
     registry: Registry
@@ -71,7 +72,7 @@ class Search:
     scales: Sequence[int]
     scales_said: bool = False
     device: str = "auto"
-    precision: str = "fp32"
+    precision: "Precision" = "fp32"
     wrappers: Sequence[Sequence[str]] = ((),)
     downloads: Downloads = quietly
 
@@ -231,6 +232,7 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
     store = search.store
     digest = store.sha256(located.path) if located.path else ""
     weights, about = located.weights, located.about
+    search = search if located.model.component.trainable else replace(search, precision="fp32")
     found = []
     for wrapper_names in search.wrappers:
         wrappers = [choose(search.registry, store, "wrapper", name) for name in wrapper_names]
@@ -264,6 +266,7 @@ def opener(search: Search, word: str, scale: int, wrapper_names: Sequence[str]) 
         registry = search.registry
         loaded: Loaded = load_model(registry, word, scale, device, search.downloads, scale_said=search.scales_said)
         wrappers = [registry.choose("wrapper", name) for name in wrapper_names]
-        return Opened(make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers), loaded.parameters)
+        upscaler = make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers, precision=search.precision)
+        return Opened(upscaler, loaded.parameters)
 
     return load

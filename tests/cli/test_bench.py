@@ -54,6 +54,20 @@ def test_checkpoints_and_names_in_one_table_in_three_forms(run_srkit, trained):
     assert [float(r["psnr"]) for r in table] == pytest.approx([r["psnr"] for r in rows], abs=1e-9)
 
 
+def test_the_precision_is_said_and_interpolations_stay_exact(run_srkit, trained):
+    words = ["bench", "--models", f"bicubic,{trained}", "--sets", "samples", "--scales", "2"]
+    full, half = (json.loads(run_srkit(*words, *more, "--json")[1]) for more in ([], ["--precision", "bf16"]))
+    assert (full["about"]["precision"], half["about"]["precision"]) == ("fp32", "bf16")
+    (exact, before), (still, after) = ([row["psnr"] for row in each["rows"]] for each in (full, half))
+    assert still == exact
+    assert 0 < abs(after - before) < 0.05
+    assert "computed in bf16" in run_srkit(*words, "--precision", "bf16")[1]
+    assert "computed in" not in run_srkit(*words)[1]
+    code, _, err = run_srkit(*words, "--precision", "half")
+    assert code == 2
+    assert "no precision called 'half'" in err
+
+
 def test_self_ensemble_is_a_row_of_its_own(run_srkit, trained):
     code, out, _ = run_srkit("bench", "--models", trained, "--sets", "samples", "--self-ensemble", "--json")
     assert code == 0

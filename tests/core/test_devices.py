@@ -9,7 +9,7 @@ import torch
 from srkit import Run, UsageError, imresize, imresize_torch
 from srkit.cli import doctor
 from srkit.data.sampler import Sampler, stays
-from srkit.nets import out_of_memory, pick_device
+from srkit.nets import native_precision, out_of_memory, pick_device, precision_on
 from srkit.train import distributed
 from srkit.train.distributed import World
 from srkit.train.loop import on_its_way
@@ -221,3 +221,36 @@ def test_a_half_precision_region_is_opened_on_the_device_of_the_batch(monkeypatc
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device: True)
     exactly(conv, pixels)
     assert opened == [("meta", False)]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bf16"),
+        ({"avx512_bf16": False, "avx512": True}, "fp32"),
+        ({"architecture": "aarch64"}, "fp32"),
+    ],
+)
+def test_auto_is_bf16_where_the_processor_multiplies_it(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert native_precision("cpu") == precision
+    assert precision_on("cpu", "auto") == precision
+    assert precision_on("cpu", "fp32") == "fp32", "what is said is taken"
+
+
+def test_auto_is_fp32_where_torch_cannot_say_what_the_processor_does(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert native_precision("cpu") == "fp32"
+    assert native_precision("mps") == "fp32"
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((12, 0), "bf16")])
+def test_auto_on_a_gpu_goes_by_its_capability(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert native_precision(CUDA) == precision
+
+
+def test_a_precision_that_there_is_not_is_an_error():
+    with pytest.raises(UsageError, match="no precision called 'bf15'; did you mean 'bf16'"):
+        precision_on("cpu", "bf15")
