@@ -124,9 +124,7 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
 
     Two infinite scores are no difference. Scores that are not numbers are left out.
     """
-    pairs = [(first[name], second[name]) for name in sorted(first) if name in second]
-    pairs = [(a, b) for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
-    found = [0.0 if a == b else b - a for a, b in pairs]
+    found = differences(first, second)
     moved = [value for value in found if value]
     average = mean(found)
     return Difference(
@@ -140,26 +138,32 @@ def difference(first: Mapping[str, float], second: Mapping[str, float]) -> Diffe
     )
 
 
-def wilcoxon_p(differences: Sequence[float]) -> float:
+def differences(first: Mapping[str, float], second: Mapping[str, float]) -> list[float]:
+    """The second minus the first, on each picture that both have a number for."""
+    pairs = [(first[name], second[name]) for name in sorted(first) if name in second]
+    return [0.0 if a == b else b - a for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
+
+
+def wilcoxon_p(moved: Sequence[float]) -> float:
     """The two-sided p of differences that are not zero; 1 where there are none."""
-    if not differences:
+    if not moved:
         return 1.0
 
     from scipy.stats import wilcoxon
 
     with warnings.catch_warnings():  # equal differences of few pictures: the p is then approximate
         warnings.simplefilter("ignore")
-        return float(wilcoxon(differences).pvalue)
+        return float(wilcoxon(moved).pvalue)
 
 
-def direction(differences: Sequence[float]) -> int:
+def direction(moved: Sequence[float]) -> int:
     """The sign of the sum of the signed ranks, which the Wilcoxon test looks at."""
-    if not differences:
+    if not moved:
         return 0
 
     from scipy.stats import rankdata
 
-    return int(np.sign(np.sum(np.sign(differences) * rankdata(np.abs(differences)))))
+    return int(np.sign(np.sum(np.sign(moved) * rankdata(np.abs(moved)))))
 
 
 def smallest_p(differing: int) -> float:
@@ -201,15 +205,15 @@ def standings(
     order = sorted(whole, key=lambda model: means[model], reverse=about.higher_is_better)
     if not order:
         return {model: Standing(means[model], None) for model in scores}
-    tests = {model: difference(scores[order[0]], scores[model]) for model in order[1:]}
-    corrected = holm({model: test.p for model, test in tests.items() if test.p is not None})
+    moved = {model: [d for d in differences(scores[order[0]], scores[model]) if d] for model in order[1:]}
+    corrected = holm({model: wilcoxon_p(values) for model, values in moved.items()})
     printed = list(dict.fromkeys(show(means[model]) for model in order))
     found = {}
     for model in scores:
         rank = printed.index(show(means[model])) + 1 if model in order else None
         p = corrected.get(model)
         significant = None if p is None else p < ALPHA
-        least = tests[model].smallest_p if model in tests else 0.0
+        least = smallest_p(len(moved[model])) if model in moved else 0.0
         found[model] = Standing(means[model], rank, p, significant, least)
     return found
 
