@@ -13,7 +13,6 @@ part may be measured when the machine is free. Each is measured whole, never res
 
 import argparse
 import json
-import platform
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ import torch
 
 import srkit
 from srkit import Tracker, load_plugins
+from srkit.evaluate.machine import processor
 from srkit.train.keeper import LOG_EVERY
 
 GOALS = (36.0, 36.5, 37.0)
@@ -76,7 +76,7 @@ def measure(words: argparse.Namespace, precision: str) -> dict[str, Any]:
     points = clocks[0].points
     return {
         "precision": precision,
-        "machine": platform.processor() or platform.machine(),
+        "machine": f"{processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "steps": words.steps,
@@ -106,13 +106,14 @@ def readme(curves: list[dict[str, Any]], words: argparse.Namespace) -> str:
     ]
     goals = [f"{goal:.1f} dB" for goal in GOALS]
     text += ["", "Minutes of training, without those of the validations.", ""]
-    text += [f"| precision | {' | '.join(goals)} | best | steps | steps/s | threads | torch |"]
-    text += ["| --- |" + " ---: |" * (len(goals) + 4) + " --- |"]
+    text += [f"| precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
+    text += ["| --- |" + " ---: |" * (len(goals) + 4) + " --- | --- |"]
     for curve in curves:
         best = max((point["psnr_y"] for point in curve["points"]), default=float("nan"))
         cells = [reached(curve, goal) for goal in GOALS]
         cells += [f"{best:.2f}", f"{curve['done']:,} of {curve['steps']:,}", str(curve["steps_per_s"])]
-        text += [f"| {curve['precision']} | {' | '.join(cells)} | {curve['threads']} | {curve['torch']} |"]
+        cells += [str(curve["threads"]), curve["machine"], curve["torch"]]
+        text += [f"| {curve['precision']} | {' | '.join(cells)} |"]
     first = "`2026-11-23-edsr-8x32`: 36.48 dB after ten minutes in fp32, with a constant rate of 1e-3 and no average"
     return "\n".join([*text, "", f"The first record, {first}.", ""])
 
