@@ -36,8 +36,9 @@ from srkit.checkpoint import read_about, read_tensors, save_tensors
 from srkit.data.pairs import open_dataset
 from srkit.errors import SrkitError, UsageError
 from srkit.evaluate.protocol import protocol_named
-from srkit.evaluate.report import digits, mean
+from srkit.evaluate.report import digits
 from srkit.evaluate.score import score_pairs
+from srkit.evaluate.statistics import mean
 from srkit.fetch import file_sha256
 from srkit.files import write_atomically
 from srkit.nets import Loaded, parameter_count

@@ -374,7 +374,7 @@ class ScoreResult:
     @property
     def scores(self) -> dict[str, float]:
         """By metric, the plain mean over the pictures, as published tables give it."""
-        from srkit.evaluate.report import mean
+        from srkit.evaluate.statistics import mean
 
         return {key: mean(picture.scores[key] for picture in self.pictures) for key in self.pictures[0].scores}
 

@@ -20,6 +20,7 @@ from srkit.plugins import Registry
 
 if TYPE_CHECKING:
     from srkit.evaluate.plan import Cell, Plan, ScoredSet, Subject
+    from srkit.evaluate.require import Requirement
     from srkit.evaluate.store import Store
     from srkit.evaluate.table import Results
     from srkit.nets import Precision as Format
@@ -71,20 +72,45 @@ def bench(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     long: Annotated[bool, typer.Option("--long", help="Print CSV with a line for each picture and metric.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table, for the package booktabs.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the numbers as Parquet as well, a line for each.")
+    ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Show the 95 % interval of each mean over the pictures.")
+    ] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Quote published figures of standard methods beside those measured.")
+    ] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REQUIREMENT",
+            help="Exit with 1 if a figure misses it: edsr-small:set5:x2:psnr>=37.2. Again for more.",
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="OLD NEW", help="Score nothing; say what moved between two files of --json."),
     ] = None,
 ) -> None:
     """Score models on test sets. By default every model that has weights, those in runs/ too, on the sets found.
 
     What was computed once is kept: only what is new or has changed is computed.
     """
-    forms = {"json": as_json, "csv": as_csv and not long, "long": long, "markdown": as_markdown}
-    if sum(forms.values()) > 1:
-        raise UsageError("--json, --csv or --markdown, not both")
+    forms = {"json": as_json, "csv": as_csv and not long, "long": long, "markdown": as_markdown, "latex": as_latex}
+    asked_forms = [form for form, asked in forms.items() if asked]
+    form = chosen_form(asked_forms, intervals=intervals, published=published, compared=compare is not None)
+    if compare is not None:
+        tell_changes(*compare, form)
+        return
     if root is not None and not root.expanduser().is_dir():
         raise missing_path(root, "folder")
     registry = display.load()
+
+    from srkit.evaluate.require import requirement
+
+    required = [requirement(text) for text in require or []]
 
     from srkit.evaluate.plan import Plan, measure_named
     from srkit.evaluate.protocol import protocol_named
@@ -116,8 +142,8 @@ def bench(
     plan = Plan(cells_of(store, subjects, tested), measures, chosen, store)
     fill(plan, registry, device)
     table = plan.results(about_of(plan, search.precision))
-    show(table, next((form for form, asked in forms.items() if asked), ""), parquet)
-    tell(table)
+    show(table, form, parquet, intervals=intervals, published=published)
+    check(table, required)
 
 
 def model_subjects(search: "Search", asked: list[str], explicit: set[str], show_all: bool) -> "list[Subject]":
@@ -221,20 +247,71 @@ def about_of(plan: "Plan", precision: str) -> dict[str, str]:
     }
 
 
-def show(results: "Results", form: str, parquet: Path | None) -> None:
+def chosen_form(asked: list[str], *, intervals: bool, published: bool, compared: bool) -> str:
+    """The one form the table is printed in; empty for that of the terminal. Raises UsageError for what does not fit."""
+    if len(asked) > 1:
+        raise UsageError("--json, --csv, --markdown or --latex, not both")
+    form = asked[0] if asked else ""
+    if compared and form not in ("", "json"):
+        raise UsageError("--compare prints a table, or JSON with --json")
+    if intervals and form in ("long", "latex"):
+        raise UsageError(f"--{form} has no intervals; the table, --csv, --markdown and --json have")
+    if published and form in ("long", "csv"):
+        raise UsageError(f"--{form} has only what was measured; the table, --markdown, --latex and --json can quote")
+    return form
+
+
+def show(
+    results: "Results", form: str, parquet: Path | None, *, intervals: bool = False, published: bool = False
+) -> None:
     """Every form a table is given in. A new one is a line in `srkit.evaluate.views.PRINTED`, and an option."""
     from srkit.evaluate import views
-    from srkit.evaluate.report import numeric, to_table
+    from srkit.evaluate.published import beside
+    from srkit.evaluate.report import numeric
 
+    quoted, notices = beside(results) if published else ([], [])
+    for notice in notices:
+        display.say(notice)
+    extras = views.Beside(intervals, quoted)
     if parquet is not None:
         views.write_parquet(results, parquet)
     if form:
-        text = views.PRINTED[form](results)
+        text = views.PRINTED[form](results, extras)
         display.result(text, end="" if text.endswith("\n") else "\n")
         return
-    headings, cells = to_table(views.rows_of(results))
-    display.table(headings, cells, right=numeric(headings))
-    display.result(views.footer(results))
+    headings, cells, measured = views.table_of(results, extras)
+    display.table(headings, cells, right=numeric(headings), sections=[measured - 1] if quoted else [])
+    display.result(views.footer(results, extras))
+
+
+def check(results: "Results", required: "list[Requirement]") -> None:
+    """Say what is missed, and what failed; SrkitError for either."""
+    from srkit.evaluate.require import missed
+
+    lines = missed(required, results)
+    for line in lines:
+        display.say(line)
+    tell(results)
+    if lines:
+        raise SrkitError(f"requirements are missed by {len(lines)} figure{'s' if len(lines) > 1 else ''}")
+
+
+def tell_changes(old: Path, new: Path, form: str) -> None:
+    """Print what moved between two tables."""
+    from srkit.evaluate import history
+    from srkit.evaluate.statistics import METHOD, TEST
+    from srkit.evaluate.table import read_results
+
+    before, after = read_results(old), read_results(new)
+    found = history.compare(before, after, (f"'{old}'", f"'{new}'"))
+    if form == "json":
+        display.result(found.to_json())
+        return
+    headings, cells = history.to_table(after, found)
+    display.table(headings, cells, right=range(4, 9))
+    if found.costs:
+        display.table(*history.to_cost_table(found), right=range(4, 7))
+    display.result(f"{history.summary(found)}\n{METHOD}\n{TEST}")
 
 
 def tell(results: "Results") -> None:

@@ -258,9 +258,9 @@ def to_table(results: Results, comparison: Comparison) -> tuple[list[str], list[
     for change in comparison.changes:
         digits = info(results, change.metric).digits
         found = change.difference
-        low, high = (found.interval.low, found.interval.high) if found else (None, None)
+        low, high = (found.interval.low, found.interval.high) if found and found.differing else (None, None)
         span = "-" if low is None or high is None else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
-        moved = number(found.mean if found else None, digits, sign="+")
+        moved = number(found.mean if found and found.differing else None, digits, sign="+")
         means = [number(change.old, digits), number(change.new, digits), moved, span]
         p = "-" if change.p is None else f"{change.p:.2g}"
         place = [change.model, f"x{change.scale}", change.dataset, change.metric]

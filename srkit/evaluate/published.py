@@ -91,6 +91,7 @@ def quotes() -> list[Quoted]:
 def beside(results: Results) -> tuple[list[Quoted], list[str]]:
     """(rows, notices): what is published of the sets, scales and metrics that were measured, by the same protocol.
 
+    In the order of the sets, and of PSNR.
     A set gets no rows, and a notice says why, where it is not the published one: another number of pictures, or LR
     pictures that were not made by MATLAB's bicubic filter.
     """
@@ -111,7 +112,8 @@ def beside(results: Results) -> tuple[list[Quoted], list[str]]:
     if near and not rows:
         others = sorted({each.protocol for each in near})
         notices.append(f"no published figures by protocol '{results.protocol}'; there are some by {', '.join(others)}")
-    return sorted(rows, key=lambda each: (each.scale, each.dataset)), notices
+    order = list(dict.fromkeys(one.name.lower() for one in results.sets))
+    return sorted(rows, key=lambda each: (each.scale, order.index(each.dataset), each.figures.get("psnr", ""))), notices
 
 
 def unlike(one: SetInfo) -> str:

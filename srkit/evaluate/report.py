@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from srkit.errors import UsageError
+from srkit.evaluate.published import MARK, Quoted
+from srkit.evaluate.statistics import Interval
 
 ERROR, CLAIMED = "error", "claimed"  # in headings
 TOLERANCE = 0.01  # dB between a claim and what is measured; a hundredth of that for scores up to 1
@@ -21,7 +21,8 @@ class Row:
     """One model on one set at one scale. scores: the mean over images by metric, in metric's units.
 
     error: why a score is missing, which is then NaN, as is a time that was not taken. images: that were scored.
-    claims: what is published, by metric. parameters: None where they are not known.
+    claims: what is published, by metric. parameters: None where they are not known. intervals: of the means, by metric,
+    where they were asked for.
     """
 
     model: str
@@ -35,10 +36,13 @@ class Row:
     origin: str = ""
     error: str = ""
     claims: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
         """The row as JSON and CSV give it. A score that is not finite (identical images) is null."""
         scores = {name: value if math.isfinite(value) else None for name, value in self.scores.items()}
+        for name, interval in self.intervals.items():
+            scores |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
         return {
             "model": self.model,
             "scale": self.scale,
@@ -51,12 +55,6 @@ class Row:
             "origin": self.origin,
             "error": self.error or None,
         }
-
-
-def mean(values: Iterable[float]) -> float:
-    """The tables' average: the plain mean over images, of dB too."""
-    values = list(values)
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))
 
 
 def protocol_of(rows: Sequence[Row]) -> str:
@@ -97,7 +95,7 @@ def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     errors = any(row.error for row in rows)
     cells = [
         [row.model, f"x{row.scale}", row.dataset]
-        + ["-" if row.error and math.isnan(row.scores[m]) else digits(m, row.scores[m]) for m in metrics]
+        + ["-" if row.error and math.isnan(row.scores[m]) else digits(m, row.scores[m]) + span(row, m) for m in metrics]
         + [claim_of(row, m) for m in claimed]
         + ["-" if row.parameters is None else f"{row.parameters:,}"]
         + ["-" if math.isnan(row.seconds) else f"{row.seconds:.3f}"]
@@ -105,6 +103,26 @@ def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         for row in rows
     ]
     return [*headings, ERROR] if errors else headings, cells
+
+
+def quoted_cells(headings: Sequence[str], metrics: Sequence[str], quoted: Sequence[Quoted]) -> list[list[str]]:
+    """Rows of published figures, as their documents print them, in the columns of `to_table`."""
+    rows = []
+    for each in quoted:
+        label = f"{each.method} ({MARK}: {', '.join(each.documents)})"
+        figures = [each.figures.get(metric, "-") for metric in metrics]
+        row = [label, f"x{each.scale}", each.dataset, *figures]
+        rows.append(row + ["" if heading == ERROR else "-" for heading in headings[len(row) :]])
+    return rows
+
+
+def span(row: Row, metric: str) -> str:
+    """The interval of a mean, with fewer digits, as it stands behind the mean: ` [35.93, 38.61]`."""
+    found = row.intervals.get(metric)
+    if found is None or found.low is None or found.high is None:
+        return ""
+    places = 2 if metric == "psnr" else 4
+    return f" [{found.low:.{places}f}, {found.high:.{places}f}]"
 
 
 def claim_of(row: Row, metric: str) -> str:

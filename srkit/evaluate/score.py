@@ -12,7 +12,8 @@ from srkit.components import Pair, PairSequence
 from srkit.data.pairs import TooSmall, aligned, cropped, size
 from srkit.errors import DataError, PluginError, SrkitError, naming, one_line
 from srkit.evaluate.protocol import Protocol
-from srkit.evaluate.report import Row, mean
+from srkit.evaluate.report import Row
+from srkit.evaluate.statistics import mean
 from srkit.images import LOG
 from srkit.imresize import imresize
 from srkit.nets import Loaded

@@ -5,19 +5,41 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from srkit.errors import SrkitError, UsageError, one_line
-from srkit.evaluate.report import Row, mean, numeric, to_csv, to_table
+from srkit.evaluate import published
+from srkit.evaluate.latex import to_latex
+from srkit.evaluate.published import Quoted
+from srkit.evaluate.report import Row, numeric, quoted_cells, to_csv, to_table
+from srkit.evaluate.statistics import METHOD, interval, mean
 from srkit.evaluate.table import Results, Score, fingerprint
 
 LONG = ("model", "weights", "origin", "dataset", "content", "image", "scale", "metric", "protocol", "value", "seconds",
         "error")  # fmt: skip
 
 
-def rows_of(results: Results) -> list[Row]:
+@dataclass(frozen=True)
+class Beside:
+    """What is shown beside the means. intervals: the 95 % interval of each. quoted: published figures."""
+
+    intervals: bool = False
+    quoted: Sequence[Quoted] = ()
+
+
+PLAIN = Beside()
+
+
+def table_of(results: Results, beside: Beside = PLAIN) -> tuple[list[str], list[list[str]], int]:
+    """(headings, cells, measured): the rows of the table, those that were measured first, and how many these are."""
+    rows = rows_of(results, beside)
+    headings, cells = to_table(rows)
+    return headings, cells + quoted_cells(headings, list(rows[0].scores), beside.quoted), len(cells)
+
+
+def rows_of(results: Results, beside: Beside = PLAIN) -> list[Row]:
     """A row for each model on each set, in the table's order. A mean is of all pictures, or there is none."""
     metrics, protocol = [metric.name for metric in results.metrics], results.protocol
     models = {(model.name, model.scale): model for model in results.models}
@@ -27,6 +49,7 @@ def rows_of(results: Results) -> list[Row]:
     rows = []
     for (scale, dataset, model), scores in cells.items():
         by_metric = {metric: [score for score in scores if score.metric == metric] for metric in metrics}
+        means = {metric: mean_of([s.value for s in mine]) for metric, mine in by_metric.items()}
         info = models.get((model, scale))
         claims = claims_of(info.claims if info else {}, dataset, protocol)
         rows.append(
@@ -36,7 +59,7 @@ def rows_of(results: Results) -> list[Row]:
                 dataset=dataset,
                 images=len({s.image for s in scores if s.value is not None}),
                 protocol=protocol,
-                scores={metric: mean_of([s.value for s in mine]) for metric, mine in by_metric.items()},
+                scores=means,
                 parameters=info.parameters if info else None,
                 seconds=mean_of([s.seconds for s in next(iter(by_metric.values()), [])]),
                 origin=scores[0].origin,
@@ -44,6 +67,10 @@ def rows_of(results: Results) -> list[Row]:
                 claims={metric: claims[metric] for metric in metrics if metric in claims},
             )
         )
+        if beside.intervals:
+            numbers = {metric: [s.value for s in mine if s.value is not None] for metric, mine in by_metric.items()}
+            whole = {metric: values if not math.isnan(means[metric]) else [] for metric, values in numbers.items()}
+            rows[-1] = replace(rows[-1], intervals={metric: interval(values) for metric, values in whole.items()})
     return rows
 
 
@@ -69,12 +96,12 @@ def claims_of(claims: Mapping[str, float], dataset: str, protocol: str) -> dict[
     return {key.removeprefix(prefix): value for key, value in claims.items() if key.startswith(prefix)}
 
 
-def as_csv(results: Results) -> str:
+def as_csv(results: Results, beside: Beside = PLAIN) -> str:
     """A line a model and set."""
-    return to_csv(rows_of(results))
+    return to_csv(rows_of(results, beside))
 
 
-def as_long_csv(results: Results) -> str:
+def as_long_csv(results: Results, beside: Beside = PLAIN) -> str:
     """A line a number, as the long table has them."""
     text = io.StringIO()
     writer = csv.DictWriter(text, LONG, lineterminator="\n")
@@ -83,29 +110,42 @@ def as_long_csv(results: Results) -> str:
     return text.getvalue()
 
 
-def as_json(results: Results) -> str:
-    """The long table, which `read_results` reads, with its means beside it: `protocol` and `rows`."""
+def as_json(results: Results, beside: Beside = PLAIN) -> str:
+    """The long table, which `read_results` reads, with its means (`protocol`, `rows`) and what is quoted beside it."""
     whole = json.loads(results.to_json())
-    means = {"protocol": results.protocol, "rows": [row.flat() for row in rows_of(results)]}
-    return json.dumps(means | whole, indent=1, allow_nan=False)
+    means = {"protocol": results.protocol, "rows": [row.flat() for row in rows_of(results, beside)]}
+    extra: dict[str, Any] = {"interval": METHOD} if beside.intervals else {}
+    if beside.quoted:
+        extra["published"] = [asdict(each) for each in beside.quoted]
+        extra["documents"] = published.sources(beside.quoted)
+    return json.dumps(means | whole | extra, indent=1, allow_nan=False)
 
 
-def as_markdown(results: Results) -> str:
+def as_markdown(results: Results, beside: Beside = PLAIN) -> str:
     """A pipe table, with protocol and fingerprint below."""
-    headings, cells = to_table(rows_of(results))
+    headings, cells, _ = table_of(results, beside)
     right = numeric(headings)
     rule = ["---:" if i in right else "---" for i in range(len(headings))]
     lines = [headings, rule, *([cell.replace("|", "\\|") for cell in row] for row in cells)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", footer(results)]) + "\n"
+    below = [line for each in footer(results, beside).splitlines() for line in ("", each)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *below]) + "\n"
 
 
-def footer(results: Results) -> str:
-    """What must agree for two tables to be compared, and what was left out, in words."""
+def as_latex(results: Results, beside: Beside = PLAIN) -> str:
+    """A table for a paper."""
+    return to_latex(results, beside.quoted)
+
+
+def footer(results: Results, beside: Beside = PLAIN) -> str:
+    """What must agree for two tables to be compared, and what was left out, in words; what stands beside the means."""
     gone = {name: len(one.left_out) for one in results.sets if one.left_out for name in [f"{one.name} x{one.scale}"]}
     small = "; ".join(f"{count} too small left out of {name}" for name, count in gone.items())
     precision = results.about.get("precision", "fp32")
     told = f", networks computed in {precision}" if precision != "fp32" else ""
-    return f"protocol {results.protocol}, fingerprint {fingerprint(results)}{told}" + (f"; {small}" if small else "")
+    lines = [f"protocol {results.protocol}, fingerprint {fingerprint(results)}{told}" + (f"; {small}" if small else "")]
+    lines += [f"in brackets: {METHOD}"] if beside.intervals else []
+    lines += ["quoted, not measured:", *published.sources(beside.quoted)] if beside.quoted else []
+    return "\n".join(lines)
 
 
 def write_parquet(results: Results, path: Path) -> None:
@@ -138,10 +178,11 @@ def by_polars(columns: Mapping[str, list[Any]], path: Path) -> None:
     polars.DataFrame(columns, schema_overrides={"value": polars.Float64, "seconds": polars.Float64}).write_parquet(path)
 
 
-#: Forms that are printed as they are: option name -> function of the results.
-PRINTED: dict[str, Callable[[Results], str]] = {
+#: Forms that are printed as they are: option name -> function of the results and what is shown beside them.
+PRINTED: dict[str, Callable[[Results, Beside], str]] = {
     "json": as_json,
     "csv": as_csv,
     "long": as_long_csv,
     "markdown": as_markdown,
+    "latex": as_latex,
 }

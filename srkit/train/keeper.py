@@ -11,8 +11,8 @@ from torch import Tensor
 
 from srkit import checkpoint
 from srkit.errors import CheckpointError, SrkitError, one_line
-from srkit.evaluate.report import mean
 from srkit.evaluate.score import ImageScore, score_image
+from srkit.evaluate.statistics import mean
 from srkit.train import state
 from srkit.train.assemble import Display, Trainee
 from srkit.train.distributed import World

@@ -232,7 +232,8 @@ OTHERWISE = {
     "torch": {"cli/bench.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
               "evaluate/machine.py", "testing/kit.py"},
     "ssim": {"evaluate/published.py"},
-    "psnr": {"evaluate/gallery.py", "evaluate/published.py", "evaluate/report.py", "evaluate/selection.py", "sweep/report.py"},
+    "psnr": {"evaluate/gallery.py", "evaluate/published.py", "evaluate/report.py", "evaluate/selection.py",
+             "sweep/report.py"},
 }  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from srkit import UnknownName, UsageError, read_rgb
 from srkit.evaluate.protocol import PROTOCOLS, protocol_named
-from srkit.evaluate.report import Row, mean, to_table
+from srkit.evaluate.report import Row, to_table
+from srkit.evaluate.statistics import mean
 from srkit_builtin.metrics import psnr, ssim
 
 RCAN = [
