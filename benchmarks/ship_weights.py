@@ -22,6 +22,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -148,6 +149,8 @@ def measure(registry: Registry, path: Path, scales: Sequence[int], data: Path) -
             if name == "set5":
                 upscalers["bf16"] = upscaler_of(registry, loaded, "bf16")
             scores = psnr_and_ssim(registry, upscalers, name, scale, data)
+            if scores["fp32"]["psnr"] <= scores["bicubic"]["psnr"]:
+                raise UsageError(f"x{scale} is not better than bicubic on {name}: {scores}; it is not shipped")
             for metric in ("psnr", "ssim"):
                 claims[f"{name} {mark}y {metric}"] = round(scores["fp32"][metric], 4 if metric == "psnr" else 5)
             if name == "set5":
@@ -271,10 +274,13 @@ def ship(run_folder: Path, tag: str, data: Path, note: str) -> str:
     run = Run.from_dict(portable(read_run_file(run_folder / "run.toml"))).resolved(registry)
     name = f"{model.preset}-{'x'.join(['', *map(str, scales)])}-{tag}"
     path = SHIPPED / f"{name}.safetensors"
-    attribute(manifest)
     about |= {"licence": licence_of(manifest), "run": run.to_dict()}
-    cost = write_smallest(registry, path, tensors, about, data)
-    claims, lines = measure(registry, path, scales, data)
+    attribute(manifest)
+    with TemporaryDirectory() as folder:  # what was shipped before stays until all of it is measured
+        trial = Path(folder) / path.name
+        cost = write_smallest(registry, trial, tensors, about, data)
+        claims, lines = measure(registry, trial, scales, data)
+        shutil.copyfile(trial, path)
     pixels = {scale: pixels_of(load_checkpoint(registry, path, scale, "cpu")) for scale in scales}
     kinds = {tensor.dtype for tensor in read_tensors(path).values() if tensor.ndim > 1}
     entry = {
