@@ -1,5 +1,6 @@
 """What plugins offer as weights: the words that mean it, tags, claims, what is taken where no model is named."""
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -85,6 +86,17 @@ def test_a_tag_that_is_not_there_is_told_with_those_that_are(tagged):
         load_model(tagged, "hat@phto", 2)
     with pytest.raises(NoWeights, match=r"'hat@photo' has no trained weights for x3 here \(there are some for x2\)"):
         load_model(tagged, "hat@photo", 3)
+
+
+def test_the_list_of_plugins_shows_which_models_have_weights(run_srkit):
+    _, out, _ = run_srkit("plugins", "--kind", "model", "--json")
+    found = {each["name"]: each["weights"] for each in json.loads(out)["plugins"]}
+    small = next(each for each in found["edsr"] if each["name"] == "edsr-small")
+    assert (small["tag"], 2 in small["scales"], found["bicubic"]) == ("bicubic", True, [])
+    _, out, _ = run_srkit("plugins", "--kind", "model")
+    (line,) = (line for line in out.splitlines() if " edsr, " in line)
+    assert " ".join(["edsr-small", *(f"x{scale}" for scale in small["scales"])]) in line
+    assert "weights" not in run_srkit("plugins", "--kind", "loss")[1]
 
 
 def test_claims_of_a_file_for_several_scales_say_the_scale():
