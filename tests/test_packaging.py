@@ -20,7 +20,7 @@ IMPORTED_BY_OTHERS = {
     "tensorboard": "torch.utils.tensorboard",
 }  # fmt: skip
 #: what a package imports only where it is there, or in tests
-OPTIONAL = {"IPython", "matplotlib", "pytest"}
+OPTIONAL = {"IPython", "matplotlib", "pandas", "polars", "pytest"}
 
 
 def project(folder: Path) -> dict:

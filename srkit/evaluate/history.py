@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from srkit.errors import UsageError
@@ -15,6 +15,8 @@ BETTER, WORSE = "significantly better", "significantly worse"
 UNSURE, SAME = "not significant", "identical"
 ONLY_OLD, ONLY_NEW, NO_SCORE = "only in the old", "only in the new", "no score"
 LESS, MORE, WITHIN, UNLIKE = "less", "more", "within the spread", "other conditions"
+
+CONDITIONS = ("srkit", "torch", "precision", "device")
 
 RowKey = tuple[str, str, int, str]  # model, set, scale, metric
 Scores = Mapping[str, Score]  # by picture
@@ -67,16 +69,23 @@ class CostChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that two benchmarks have. old, new: how they are called, usually their files."""
+    """All that two benchmarks have.
+
+    Attributes:
+        old, new: how they are called, usually their files.
+        conditions: what scores may depend on beside the weights, where it differs: then and now.
+    """
 
     old: str
     new: str
     changes: Sequence[Change]
     costs: Sequence[CostChange] = ()
+    conditions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The whole as JSON; what is not finite is written as text (`"inf"`)."""
-        about = {"format": FORMAT, "old": self.old, "new": self.new, "test": TEST, "interval": METHOD, "level": ALPHA}
+        about = {"format": FORMAT, "old": self.old, "new": self.new, "test": TEST, "interval": METHOD, "level": ALPHA,
+                 "conditions": self.conditions}  # fmt: skip
         changes = [as_json(change) for change in self.changes]
         costs = [plain(asdict(cost)) for cost in self.costs]
         return json.dumps({"about": about, "changes": changes, "costs": costs}, indent=1, allow_nan=False)
@@ -122,7 +131,13 @@ def compare(old: Results, new: Results, names: tuple[str, str] = ("OLD", "NEW"))
         replace(change, note=", ".join(filter(None, [change.note, *notes(before.get(place, {}), now.get(place, {}))])))
         for place, change in zip(places, judged, strict=True)
     ]
-    return Comparison(*names, noted, cost_changes(old, new))
+    return Comparison(*names, noted, cost_changes(old, new), conditions_of(old, new))
+
+
+def conditions_of(old: Results, new: Results) -> dict[str, tuple[str, str]]:
+    """Versions, precision and device, where two benchmarks differ in them and both say them."""
+    pairs = {key: (old.about.get(key, ""), new.about.get(key, "")) for key in CONDITIONS}
+    return {key: pair for key, pair in pairs.items() if all(pair) and pair[0] != pair[1]}
 
 
 def told(results: Results) -> str:
@@ -293,7 +308,9 @@ def amount(value: float | None) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """One line: how many rows are better, worse, and what else."""
+    """How many rows are better, worse, and what else, in one line; in another what else differs."""
     verdicts = [change.verdict for change in comparison.changes]
     counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys([BETTER, WORSE, *verdicts])}
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    differ = "; ".join(f"{key} {then} and {now}" for key, (then, now) in comparison.conditions.items())
+    return line + (f"\nmeasured under other conditions: {differ}" if differ else "")

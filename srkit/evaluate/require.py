@@ -98,9 +98,15 @@ def missed_score(each: Requirement, results: Results) -> list[str]:
 
 def missed_cost(each: Requirement, results: Results) -> list[str]:
     name, _, size = each.name.partition("@")
+    there = {(cost.model, cost.scale) for cost in results.costs if cost.name == name}
+    known = [  # without --cost too
+        Cost(m.name, m.scale, "parameters", m.parameters)
+        for m in results.models
+        if m.parameters is not None and (m.name, m.scale) not in there
+    ]
     found: list[Cost] = [
         cost
-        for cost in results.costs
+        for cost in [*results.costs, *known]
         if cost.scale == each.scale and cost.name == name and like(cost.model, each.model)
         if not size or cost.size == size
     ]

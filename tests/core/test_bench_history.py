@@ -9,7 +9,7 @@ import pytest
 from srkit.errors import OptionError, UsageError
 from srkit.evaluate.history import compare, summary, to_cost_table, to_table
 from srkit.evaluate.require import missed, requirement
-from srkit.evaluate.table import Cost, MetricInfo, Results, Score, SetInfo
+from srkit.evaluate.table import Cost, MetricInfo, ModelInfo, Results, Score, SetInfo
 
 SETS = {"set5": 5, "set14": 14, "b100": 100}
 MODELS = ("bicubic", "edsr-small", "edsr", "rcan")
@@ -148,6 +148,13 @@ def test_costs_are_judged_by_their_spread_and_conditions():
     assert ["edsr", "x2", "parameters", "", "100,000", "200,000", "+100.0 %", "more", ""] in cells
 
 
+def test_another_precision_is_said():
+    old = replace(benchmark(), about={"precision": "fp32", "torch": "2.7"})
+    comparison = compare(old, replace(old, about={"precision": "bf16", "torch": "2.7", "device": "cpu"}))
+    assert summary(comparison).splitlines()[-1] == "measured under other conditions: precision fp32 and bf16"
+    assert json.loads(comparison.to_json())["about"]["conditions"] == {"precision": ["fp32", "bf16"]}
+
+
 def test_the_comparison_as_table_and_json():
     old = benchmark()
     new = changed(old, "edsr", "set14", 3, by=-0.1)
@@ -216,5 +223,7 @@ def test_requirements_met_and_missed():
     for text in ("edsr-x:set5:x2:psnr>=1", "edsr:set6:x2:psnr>=1", "edsr:set5:x3:psnr>=1", "edsr:set5:x2:ssim>=1"):
         with pytest.raises(UsageError, match=r"nothing that was measured; did you mean 'edsr:set5:x2:psnr'"):
             lines(text)
+    known = replace(results, costs=[], models=[ModelInfo("edsr", 2, parameters=99)])
+    assert missed([requirement("edsr:x2:parameters<=98")], known) == ["edsr:x2:parameters is 99, 1 above 98"]
     with pytest.raises(UsageError, match="edsr:x2:memory"):
         lines("edsr:x2:latency<=1")

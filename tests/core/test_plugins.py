@@ -230,7 +230,7 @@ OTHERWISE = {
     "bicubic": {"imresize.py"},
     "div2k": {"evaluate/protocol.py"},
     "torch": {"cli/bench.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
-              "evaluate/machine.py", "testing/kit.py"},
+              "evaluate/history.py", "evaluate/machine.py", "testing/kit.py"},
     "ssim": {"evaluate/published.py"},
     "psnr": {"evaluate/gallery.py", "evaluate/published.py", "evaluate/report.py", "evaluate/selection.py",
              "sweep/report.py"},
