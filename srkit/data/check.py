@@ -15,6 +15,7 @@ import numpy as np
 from srkit.components import Pair, PairSequence
 from srkit.data.jpeg_blocks import jpeg_quality
 from srkit.data.likeness import fit, likeness, luma, same_pictures, thumbnail
+from srkit.data.maker import Made, SetMade, looked_at, made_by, set_made_by
 from srkit.data.pairs import aligned, check_pixels, open_dataset, size
 from srkit.data.store import Progress, Store
 from srkit.errors import DataError, one_line
@@ -41,8 +42,8 @@ class Finding:
     """One thing that is wrong.
 
     severity: "error" (training fails or learns what is wrong), "warning" or "info". kind: unreadable, partner,
-    pixels, size, small, mismatch, shift, duplicate, leak, jpeg, gray, flat or sizes. name: the picture, empty where
-    it is the whole set. text: what is wrong, and what to do.
+    pixels, size, small, mismatch, shift, duplicate, leak, jpeg, gray, flat or sizes. name: the picture, empty
+    where it is the whole set. text: what is wrong, and what to do.
     """
 
     severity: str
@@ -53,11 +54,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """findings: the worst first. pictures: in the set. checked: what could be looked at."""
+    """findings: the worst first. pictures: in the set. checked: what could be looked at.
+
+    lr_made_by: None where there is no LR.
+    """
 
     findings: list[Finding]
     pictures: int
     checked: dict[str, Any]
+    lr_made_by: SetMade | None = None
 
     def count(self, severity: str) -> int:
         return sum(f.severity == severity for f in self.findings)
@@ -68,7 +73,8 @@ class Look:
     """What is kept of one picture after its pixels are freed.
 
     content: digests of HR and of the LR given. thumbnail: of HR, None where it is too small to compare. lr_thumbnail:
-    only of an LR that is not its HR's. shift: in HR pixels, None where no LR was compared.
+    only of an LR that is not its HR's. shift: in HR pixels, None where no LR was compared. made: what made LR, of the
+    few pictures where that is asked.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Look:
     thumbnail: np.ndarray | None = None
     lr_thumbnail: np.ndarray | None = None
     shift: tuple[int, int] | None = None
+    made: Made | None = None
     gray: bool = False
     flat: bool = False
 
@@ -114,14 +121,18 @@ def check_dataset(
     """
     against = against or {}
     total = len(pairs) + sum(map(len, against.values()))
-    looks = each(partial(look, pairs, scale, patch), range(len(pairs)), progress, 0, total)
+    asked = looked_at(len(pairs))
+    looks = each(lambda i: look(pairs, scale, patch, i, asks=i in asked), range(len(pairs)), progress, 0, total)
+    made = [seen.made for seen in looks if seen.made is not None]
+    lr_made_by = set_made_by(made) if made else None
     done = len(pairs)
     others: dict[str, list[Look]] = {}
     for name, other in against.items():
         others[name] = each(partial(glance, other), range(len(other)), progress, done, total)
         done += len(other)
     findings = [finding for each_look in looks for finding in each_look.findings]
-    findings += all_small(looks, patch, scale) + shifts(looks, scale) + strays(looks) + duplicates(looks)
+    findings += all_small(looks, patch, scale) + shifts(looks, scale) + drift(lr_made_by)
+    findings += strays(looks) + duplicates(looks)
     findings += leaks(looks, others) + census(looks)
     findings += [replace(f, name=f"{name}/{f.name}") for name, seen in others.items() for s in seen for f in s.findings]
     checked = {
@@ -131,7 +142,8 @@ def check_dataset(
         "lr_given": sum(bool(seen.content[1]) for seen in looks),
         "against": {name: len(seen) for name, seen in others.items()},
     }
-    return Report(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)), len(looks), checked)
+    ordered = sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
+    return Report(ordered, len(looks), checked, lr_made_by)
 
 
 def each(
@@ -178,8 +190,8 @@ def glance(pairs: PairSequence, index: int) -> Look:
     return Look(pair.name, thumbnail=thumbnail(pair.hr))
 
 
-def look(pairs: PairSequence, scale: int, patch: int, index: int) -> Look:
-    """All checks that need only this picture."""
+def look(pairs: PairSequence, scale: int, patch: int, index: int, *, asks: bool = False) -> Look:
+    """All checks that need only this picture. asks: what made its LR, too."""
     pair = read(pairs, index)
     if isinstance(pair, Look):
         return pair
@@ -212,7 +224,8 @@ def look(pairs: PairSequence, scale: int, patch: int, index: int) -> Look:
     if lr is None:
         return seen
     shift, stray = correspondence(lr, hr, scale)
-    return replace(seen, shift=shift, lr_thumbnail=thumbnail(lr) if stray else None)
+    made = made_by(lr, pair.hr, scale) if asks and not stray else None
+    return replace(seen, shift=shift, made=made, lr_thumbnail=thumbnail(lr) if stray else None)
 
 
 def digest(pixels: np.ndarray) -> bytes:
@@ -254,6 +267,14 @@ def shifts(looks: Sequence[Look], scale: int) -> list[Finding]:
         if seen.shift and any(seen.shift) and seen.shift != common:
             found.append(Finding("error", "shift", seen.name, f"LR fits its HR {where(seen.shift)}; {move}"))
     return found
+
+
+def drift(made: SetMade | None) -> list[Finding]:
+    """A finding where the LR of a set drifts away from its HR."""
+    if made is None or not made.made.drifts:
+        return []
+    text = f"LR was made by {made.text}, so it lies beside its HR by up to half an LR pixel"
+    return [Finding("warning", "shift", "", f"{text}; crop HR to a multiple of the scale, and make LR from that")]
 
 
 def where(shift: tuple[int, int]) -> str:

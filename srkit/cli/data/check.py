@@ -68,7 +68,8 @@ def check(
     report = replace(report, findings=[*findings, *report.findings])
     if as_json:
         display.say(f"{source} x{scale}: {described(pairs)}")
-        display.result(json.dumps(asdict(report), indent=2))
+        made = report.lr_made_by.flat() if report.lr_made_by else None
+        display.result(json.dumps({**asdict(report), "lr_made_by": made}, indent=2))
     else:
         display.result(f"data: {described(pairs)}")
         show(report, f"'{source}' x{scale}, split {split}")
@@ -124,6 +125,8 @@ def show(report: "Report", what: str) -> None:
         f"checked: {checked['read']:,} of {report.pictures:,} pictures of {what}, by their pixels: sizes, {given},"
         f" duplicates, JPEG blocks, {leaks}"
     )
+    if report.lr_made_by:
+        display.result(f"LR made by: {report.lr_made_by.text}")
     words = {"error": "error", "warning": "warning", "info": "note"}
     counts = [f"{n:,} {word}{'s' * (n > 1)}" for severity, word in words.items() if (n := report.count(severity))]
     display.result(f"found: {', '.join(counts) or 'nothing wrong'}")
