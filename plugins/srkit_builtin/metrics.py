@@ -26,11 +26,9 @@ def ssim(sr: np.ndarray, hr: np.ndarray) -> float:
         return float("nan")
     c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
     mean_sr, mean_hr = blur(sr), blur(hr)
-    var_sr = blur(sr * sr) - mean_sr**2
-    var_hr = blur(hr * hr) - mean_hr**2
-    covariance = blur(sr * hr) - mean_sr * mean_hr
-    likeness = (2 * mean_sr * mean_hr + c1) * (2 * covariance + c2)
-    return float(np.mean(likeness / ((mean_sr**2 + mean_hr**2 + c1) * (var_sr + var_hr + c2))))
+    means, squares = mean_sr * mean_hr, mean_sr**2 + mean_hr**2
+    variances, covariance = blur(sr * sr + hr * hr) - squares, blur(sr * hr) - means
+    return float(np.mean((2 * means + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))))
 
 
 def blur(image: np.ndarray) -> np.ndarray:

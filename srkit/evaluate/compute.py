@@ -103,7 +103,7 @@ def score_picture(
     except TooSmall as error:
         told = f"left out, too small for '{plan.protocol.name}' at x{tested.scale}"
         LOG.warning("%s (%s): %s", picture.name, size(pair.hr), told)
-        plan.store.remember(plan.small(tested, picture), one_line(error))
+        plan.leave_out(tested, picture, one_line(error))
         prepared, why = None, one_line(error)
     except SrkitError as error:
         prepared, why = None, one_line(error)
@@ -145,7 +145,7 @@ def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, mis
             faults[measure.name] = f"metric '{measure.name}' gives nan of '{picture.name}'"
             continue
         kept = Kept(value, seconds, parameters, conditions(work.device) if seconds is not None else "")
-        if key := cell.picture_key(picture):
+        if key := cell.picture_keys.get(picture.name):
             plan.store.keep(cell.store_key(measure, plan.protocol), key, picture.name, kept)
     return faults
 

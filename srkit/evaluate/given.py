@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,12 @@ def match(folder: Path, set_name: str, names: Sequence[str], scale: int, digest:
             faults[name] = f"'{found[0]}' and '{found[1]}' may both be it: keep one, or name a folder that has one"
         else:
             faults[name] = f"'{folder}' has no picture of this name"
+    contents = {}
+    for name, path in files.items():
+        with suppress(OSError):  # reading it will say why
+            contents[name] = digest(path)
     several = [name for name, found in candidates.items() if len(found) > 1]
-    return Matched(files, {name: digest(path) for name, path in files.items()}, faults, several, left)
+    return Matched(files, contents, faults, several, left)
 
 
 def name_of(stem: str, names: Sequence[str]) -> tuple[str, str]:

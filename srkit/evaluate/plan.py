@@ -3,6 +3,7 @@
 Nothing here imports torch, so that a table of which all is known is printed at once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
     from srkit.upscale.wrap import Upscale
+
+
+UNREAD = "it could not be read when the benchmark began"
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,14 @@ class ScoredSet:
     pictures: Sequence[Picture] = ()
     error: str = ""
 
+    @cached_property
+    def content(self) -> str:
+        """A digest of all its pictures; empty where it has none."""
+        return digest_of([picture.content for picture in self.pictures]) if self.pictures else ""
+
     @property
     def info(self) -> SetInfo:
-        content = digest_of([picture.content for picture in self.pictures])
-        return SetInfo(self.name, self.scale, len(self.pictures), content, self.folder)
+        return SetInfo(self.name, self.scale, len(self.pictures), self.content, self.folder)
 
 
 @dataclass(frozen=True)
@@ -107,30 +115,31 @@ class Cell:
     matched: Matched | None = None
 
     def store_key(self, measure: Measure, protocol: Protocol) -> dict[str, Any]:
-        """What a value depends on but the picture. The first four are for the name of the file as well."""
+        """What a value depends on but the picture."""
         return {
-            "label": self.subject.info.name if self.subject.given is None else "images",
             "scale": self.subject.info.scale,
             "protocol": protocol.name,
-            "metric": measure.name,
-            "measure": measure.key,
+            "metric": measure.key,
             "subject": self.subject.key,
             "scoring": SCORING_VERSION,
         }
 
-    def picture_key(self, picture: Picture) -> str:
-        """What a value depends on of the picture; empty where that is not known, so that nothing is kept of it."""
-        made = "" if self.matched is None else self.matched.contents.get(picture.name, "")
-        if not picture.content or (self.matched is not None and not made):
-            return ""
-        return digest_of([self.tested.dataset, picture.content, made])
+    @cached_property
+    def picture_keys(self) -> dict[str, str]:
+        """What a value depends on of each picture, by name; none where it is not known: nothing is kept of it then."""
+        found = {}
+        for picture in self.tested.pictures:
+            made = "" if self.matched is None else self.matched.contents.get(picture.name, "")
+            if picture.content and (self.matched is None or made):
+                found[picture.name] = digest_of([self.tested.dataset, picture.content, made])
+        return found
 
 
 @dataclass
 class Plan:
     """What is compared, in the order of the table.
 
-    failures: by cell, picture and metric, why a value could not be computed; an empty name is the whole set.
+    failures: by cell, picture and metric, why a value could not be computed. looked_up, small: what the store said.
     """
 
     cells: Sequence[Cell]
@@ -138,10 +147,19 @@ class Plan:
     protocol: Protocol
     store: Store
     failures: dict[tuple[int, str, str], str] = field(default_factory=dict)
+    looked_up: dict[tuple[int, str], Mapping[str, Kept]] = field(default_factory=dict)
+    small: dict[tuple[int, str], str] = field(default_factory=dict)
 
     def known(self, cell: Cell, picture: Picture, measure: Measure) -> Kept | None:
-        key = cell.picture_key(picture)
-        return self.store.kept(cell.store_key(measure, self.protocol)).get(key) if key else None
+        key = cell.picture_keys.get(picture.name)
+        return self.kept(cell, measure).get(key) if key else None
+
+    def kept(self, cell: Cell, measure: Measure) -> Mapping[str, Kept]:
+        """What the store has, by the picture's key."""
+        mine = id(cell), measure.name
+        if mine not in self.looked_up:
+            self.looked_up[mine] = self.store.kept(cell.store_key(measure, self.protocol))
+        return self.looked_up[mine]
 
     def missing(self, cell: Cell, picture: Picture) -> list[Measure]:
         """The metrics that a picture is to be scored by, less those that are known; none for one left out."""
@@ -149,13 +167,19 @@ class Plan:
             return []
         return [measure for measure in self.measures if self.known(cell, picture, measure) is None]
 
-    def small(self, tested: ScoredSet, picture: Picture) -> list[Any]:
-        """The fact that a picture is too small for the protocol."""
-        return ["too small", picture.content, tested.scale, self.protocol.name]
+    def leave_out(self, tested: ScoredSet, picture: Picture, why: str) -> None:
+        """A picture that is too small for the protocol is scored by nobody."""
+        self.small[id(tested), picture.name] = why
+        if picture.content:
+            self.store.remember(["too small", picture.content, tested.scale, self.protocol.name], why)
 
     def left_out(self, tested: ScoredSet, picture: Picture) -> str:
         """Why a picture is scored by nobody; empty where it is."""
-        return str(self.store.recall(self.small(tested, picture)) or "") if picture.content else ""
+        mine = id(tested), picture.name
+        if mine not in self.small:
+            fact = ["too small", picture.content, tested.scale, self.protocol.name]
+            self.small[mine] = str(self.store.recall(fact) or "") if picture.content else ""
+        return self.small[mine]
 
     def results(self, about: Mapping[str, str]) -> Results:
         """The long table of what is known, and of what failed."""
@@ -164,7 +188,11 @@ class Plan:
         sets: dict[tuple[str, int], SetInfo] = {}
         for cell in self.cells:
             info, tested = cell.subject.info, cell.tested
-            models[info.name, info.scale] = replace(info, parameters=self.parameters(info))
+            old = models.get((info.name, info.scale))
+            counted = old.parameters if old else None
+            models[info.name, info.scale] = replace(
+                info, parameters=self.parameters(cell) if counted is None else counted
+            )
             gone = {picture.name: self.left_out(tested, picture) for picture in tested.pictures}
             left_out = {name: why for name, why in gone.items() if why}
             if tested.name:
@@ -186,7 +214,7 @@ class Plan:
             value=None,
             weights=info.weights,
             origin=info.origin,
-            content=tested.info.content if tested.pictures else "",
+            content=tested.content,
         )
         pictures = [picture for picture in tested.pictures if not self.left_out(tested, picture)]
         whole = cell.subject.error or tested.error
@@ -201,28 +229,22 @@ class Plan:
                 if kept := self.known(cell, picture, measure):
                     yield replace(named, value=kept.value, seconds=kept.seconds)
                 else:
-                    why = self.failures.get((number, picture.name, measure.name), "not computed")
+                    why = self.failures.get((number, picture.name, measure.name), UNREAD)
                     yield replace(named, error=why)
 
-    def parameters(self, info: ModelInfo) -> int | None:
+    def parameters(self, cell: Cell) -> int | None:
         """As whoever computed a value counted them."""
-        for _, kept in self.all_kept(info):
-            if kept.parameters is not None:
-                return kept.parameters
-        return None
+        return next((kept.parameters for kept in self.all_kept(cell) if kept.parameters is not None), None)
 
     def conditions(self) -> list[str]:
         """Devices, threads and torch versions of all that is in the table."""
-        found = {kept.where for cell in self.cells for _, kept in self.all_kept(cell.subject.info) if kept.where}
-        return sorted(found)
+        return sorted({kept.where for cell in self.cells for kept in self.all_kept(cell) if kept.where})
 
-    def all_kept(self, info: ModelInfo) -> Iterator[tuple[Picture, Kept]]:
-        for cell in self.cells:
-            if (cell.subject.info.name, cell.subject.info.scale) == (info.name, info.scale):
-                for picture in cell.tested.pictures:
-                    for measure in self.measures:
-                        if kept := self.known(cell, picture, measure):
-                            yield picture, kept
+    def all_kept(self, cell: Cell) -> Iterator[Kept]:
+        for measure in self.measures:
+            for picture in cell.tested.pictures:
+                if kept := self.known(cell, picture, measure):
+                    yield kept
 
 
 def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]) -> tuple[list[Cell], list[str]]:
@@ -288,8 +310,14 @@ def pictures_of(pairs: PairSequence, store: Store) -> list[Picture]:
     """Names and contents, from the files where the dataset says them, else by reading each picture."""
     sources = getattr(pairs, "sources", None)
     if callable(sources):
-        return [Picture(name, files_content(files, store)) for name, files in sources()]
-    return [picture_of(pairs, index) for index in range(len(pairs))]
+        found = [Picture(name, files_content(files, store)) for name, files in sources()]
+    else:
+        found = [picture_of(pairs, index) for index in range(len(pairs))]
+    names = Counter(picture.name for picture in found)
+    return [
+        picture if names[picture.name] == 1 else replace(picture, name=f"{picture.name} ({number})")
+        for number, picture in enumerate(found, 1)
+    ]
 
 
 def files_content(files: Sequence[Path], store: Store) -> str:

@@ -154,6 +154,7 @@ def digest_of(value: Any) -> str:
 
 def file_name(key: Mapping[str, Any]) -> str:
     """What the file of a key is called: for the reader, then a digest of the key."""
-    words = [key.get("label", ""), f"x{key.get('scale', '')}", key.get("protocol", ""), key.get("metric", "")]
-    readable = re.sub(r"[^\w.+-]+", "_", "-".join(str(word) for word in words if word))[:60]
+    named = [key.get("subject", {}).get("model", {}).get("name", "images"), key.get("metric", {}).get("name", "")]
+    model, metric = (str(name).rpartition(":")[2] for name in named)
+    readable = re.sub(r"[^\w.+-]+", "_", f"{model}-x{key.get('scale')}-{key.get('protocol')}-{metric}")[:60]
     return f"{readable}-{digest_of(key)}.jsonl"
