@@ -56,6 +56,10 @@ def bench(
             help="A folder of ready SR pictures of any program, matched to the set's by name. Again for more folders.",
         ),
     ] = None,
+    lr_only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="A folder of LR pictures without HR, for metrics that need no reference."),
+    ] = None,
     root: Root = None,
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Each model once more as the mean over eight flips and rotations.")
@@ -112,7 +116,7 @@ def bench(
 
     required = [requirement(text) for text in require or []]
 
-    from srkit.evaluate.plan import Plan, measure_named
+    from srkit.evaluate.plan import Plan, check_references, measure_named
     from srkit.evaluate.protocol import protocol_named
     from srkit.evaluate.store import Store
     from srkit.files import cache_folder
@@ -136,7 +140,14 @@ def bench(
     named = [*expanded(registry, words(models)), *words(checkpoints)]
     asked = named if models or images else [*every_name(registry), *named]
     given = image_subjects(images or [], search.scales)
-    tested = opened_sets(registry, store, words(sets), root, search.scales)
+    alone = bool(images) and not (sets or lr_only or any(measure.info.reference for measure in measures))
+    if alone or lr_only:
+        tested = sets_without_hr(store, given if alone else [], words(lr_only), wanted)
+        if sets:
+            raise UsageError("--lr-only or --sets, not both: with and without HR there are different metrics")
+        check_references(measures, tested)
+    else:
+        tested = opened_sets(registry, store, words(sets), root, search.scales)
     explicit = {*words(models), *words(checkpoints)}
     subjects = [*model_subjects(search, asked, explicit, show_all), *given]
     plan = Plan(cells_of(store, subjects, tested), measures, chosen, store)
@@ -190,6 +201,31 @@ def opened_sets(
             opened.append(one := open_set(store, unique, choice, folder, scale))
             if one.pairs is not None:
                 display.say(f"{one.name} x{scale}: {described(one.pairs)}")
+    return opened
+
+
+def sets_without_hr(
+    store: "Store", given: "Sequence[Subject]", low_res: list[str], scales: list[int]
+) -> "list[ScoredSet]":
+    """Folders of LR pictures, or ready pictures by themselves, at the scales the user named: nothing else says them."""
+    from srkit.data.pairs import described
+    from srkit.evaluate.plan import without_hr
+
+    if not scales or (given and len(scales) > 1):
+        raise UsageError("pictures without HR do not say their scale: name it, as in --scales 2")
+    opened = [
+        without_hr(store, subject.given, subject.info.scale, low_res=False, name=subject.info.name)
+        for subject in given
+        if subject.given
+    ]
+    for word in low_res:
+        if not (folder := Path(word).expanduser()).is_dir():
+            raise missing_path(folder, "folder")
+        name = folder.resolve().name if low_res.count(word) == 1 else word
+        opened += [without_hr(store, folder, scale, low_res=True, name=name) for scale in scales]
+    for one in opened:
+        if one.pairs is not None:
+            display.say(f"{one.name} x{one.scale}: {described(one.pairs)}")
     return opened
 
 

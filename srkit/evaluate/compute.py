@@ -97,12 +97,9 @@ def score_picture(
     plan = work.plan
     try:
         assert tested.pairs is not None
-        pair = read_pair(tested.pairs, index)
-        prepared = Prepared(pair, tested.scale, plan.protocol)
-        check_size(pair.name, prepared.hr, tested.scale, plan.protocol)
+        prepared = Prepared(read_pair(tested.pairs, index), tested.scale, plan.protocol)
     except TooSmall as error:
-        told = f"left out, too small for '{plan.protocol.name}' at x{tested.scale}"
-        LOG.warning("%s (%s): %s", picture.name, size(pair.hr), told)
+        LOG.warning("%s: %s", picture.name, f"left out, too small for '{plan.protocol.name}' at x{tested.scale}")
         plan.leave_out(tested, picture, one_line(error))
         prepared, why = None, one_line(error)
     except SrkitError as error:
@@ -126,6 +123,7 @@ def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, mis
     names = [measure.name for measure in missing]
     try:
         sr, seconds, parameters = made(work, cell, picture, prepared)
+        check_size(picture.name, sr, cell.tested.scale, plan.protocol)
     except SrkitError as error:
         return dict.fromkeys(names, one_line(error))
     except MemoryError:
@@ -137,7 +135,7 @@ def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, mis
             faults[measure.name] = work.faults[measure.name]
             continue
         try:
-            value = measured(measure.name, work.metrics[measure.name], compared, prepared.compared)
+            value = measured(measure.name, work.metrics[measure.name], compared, prepared.reference)
         except SrkitError as error:
             faults[measure.name] = one_line(error)
             continue
@@ -157,7 +155,7 @@ def made(work: Work, cell: Cell, picture: Picture, prepared: Prepared) -> tuple[
             raise DataError(f"'{picture.name}': {fault}")
         file = cell.matched.files[picture.name]
         sr = read_rgb(file)
-        if sr.shape != prepared.hr.shape:
+        if prepared.hr is not None and sr.shape != prepared.hr.shape:
             raise DataError(f"'{file}' is {size(sr)}, and HR '{picture.name}' {size(prepared.hr)}")
         return sr, None, None
     opened = opened_by(work, cell)

@@ -1,13 +1,15 @@
 """Folders of ready SR pictures, of any program: which file is which picture of a test set."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from srkit.errors import UsageError, missing_path
-from srkit.images import list_files
+from srkit.components import Pair
+from srkit.errors import DataError, UsageError, missing_path
+from srkit.images import list_files, read_rgb
 
 OTHER = {"lr", "lq", "hr", "gt", "hq", "input", "target"}  # said of what is no SR picture
 NAMED = 3
@@ -25,6 +27,44 @@ class Matched:
     faults: Mapping[str, str]
     several: Sequence[str]
     left: Sequence[Path]
+
+
+class Unpaired:
+    """Pictures without HR, for metrics that need none: LR to be upscaled, or ready SR, of which it gives the names.
+
+    Raises DataError for a folder without pictures.
+    """
+
+    def __init__(self, folder: Path, low_res: bool):
+        self.folder, self.low_res = folder, low_res
+        self.files = list_files(folder)[0]
+        if not self.files:
+            raise DataError(f"no pictures in '{folder}'")
+        stems = Counter(path.relative_to(folder).with_suffix("") for path in self.files)
+        below = [path.relative_to(folder) for path in self.files]
+        self.names = [(path.with_suffix("") if stems[path.with_suffix("")] == 1 else path).as_posix() for path in below]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Pair:
+        lr = read_rgb(self.files[index]) if self.low_res else None
+        return Pair(self.names[index], lr, None)  # type: ignore[arg-type]  # there is none
+
+    def sources(self) -> list[tuple[str, list[Path]]]:
+        """The name and the file of each picture."""
+        return [(name, [file]) for name, file in zip(self.names, self.files, strict=True)]
+
+    def describe(self) -> str:
+        """How many there are, in one line."""
+        return f"{len(self)} {'LR' if self.low_res else 'SR'} pictures in '{self.folder}', without HR"
+
+
+def own_pictures(folder: Path, digest: Callable[[Path], str]) -> Matched:
+    """Each picture of a folder as it is called, for metrics that need no HR."""
+    alone = Unpaired(folder, low_res=False)
+    files = dict(zip(alone.names, alone.files, strict=True))
+    return Matched(files, contents_of(files, digest), {}, [], [])
 
 
 def folder_named(word: str) -> tuple[str, Path]:
@@ -65,12 +105,16 @@ def match(folder: Path, set_name: str, names: Sequence[str], scale: int, digest:
             faults[name] = f"'{found[0]}' and '{found[1]}' may both be it: keep one, or name a folder that has one"
         else:
             faults[name] = f"'{folder}' has no picture of this name"
+    several = [name for name, found in candidates.items() if len(found) > 1]
+    return Matched(files, contents_of(files, digest), faults, several, left)
+
+
+def contents_of(files: Mapping[str, Path], digest: Callable[[Path], str]) -> dict[str, str]:
     contents = {}
     for name, path in files.items():
         with suppress(OSError):  # reading it will say why
             contents[name] = digest(path)
-    several = [name for name, found in candidates.items() if len(found) > 1]
-    return Matched(files, contents, faults, several, left)
+    return contents
 
 
 def name_of(stem: str, names: Sequence[str]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from srkit.components import PairSequence
 from srkit.data.pairs import open_dataset
 from srkit.errors import SrkitError, UsageError, one_line
-from srkit.evaluate.given import Matched, leftovers, match
+from srkit.evaluate.given import Matched, Unpaired, leftovers, match, own_pictures
 from srkit.evaluate.identity import choose, identity
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.store import SCORING_VERSION, Kept, Store, digest_of
@@ -86,7 +86,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class ScoredSet:
-    """A test set at one scale. dataset: what reads it, as JSON. error: why it cannot be read at all."""
+    """A test set at one scale.
+
+    dataset: what reads it, as JSON. error: why it cannot be read at all. hr: it has HR. ready: it is a folder of ready
+    SR pictures, scored by themselves.
+    """
 
     name: str
     scale: int
@@ -95,6 +99,8 @@ class ScoredSet:
     pairs: PairSequence | None = None
     pictures: Sequence[Picture] = ()
     error: str = ""
+    hr: bool = True
+    ready: bool = False
 
     @cached_property
     def content(self) -> str:
@@ -259,9 +265,15 @@ def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]
             if subject.info.scale != one.scale or subject.error:
                 continue
             if subject.given is None:
-                found.append(Cell(subject, one))
+                if not one.ready:
+                    found.append(Cell(subject, one))
                 continue
-            names = [picture.name for picture in one.pictures]
+            if one.ready:
+                if one.folder == str(subject.given):
+                    used.add(subject.info.name)
+                    found.append(Cell(subject, one, own_pictures(subject.given, store.sha256)))
+                continue
+            names = [picture.name for picture in one.pictures] if one.hr else []
             matched = match(subject.given, one.name, names, one.scale, store.sha256)
             if len(matched.files) + len(matched.several) == 0:
                 continue
@@ -304,6 +316,25 @@ def open_set(store: Store, name: str, choice: Choice, folder: Path | None, scale
         raise
     except SrkitError as error:
         return ScoredSet(name, scale, where, about, error=one_line(error))
+
+
+def without_hr(store: Store, folder: Path, scale: int, *, low_res: bool, name: str) -> ScoredSet:
+    """A folder of LR pictures, or of ready SR pictures that are scored by themselves. Raises DataError."""
+    pairs = Unpaired(folder, low_res)
+    about = ["without HR", low_res]
+    pictures = pictures_of(pairs, store)
+    return ScoredSet(name, scale, str(folder), about, pairs, pictures, hr=False, ready=not low_res)
+
+
+def check_references(measures: Sequence[Measure], tested: Sequence[ScoredSet]) -> None:
+    """Raises UsageError for a metric that compares with HR where a set has none."""
+    for measure in measures:
+        for one in tested:
+            if measure.info.reference and not one.hr:
+                raise UsageError(
+                    f"metric '{measure.name}' compares with HR, and '{one.folder}' has none: name metrics that need no "
+                    "reference with --metrics ('srkit plugins --kind metric' says which), or sets that have HR"
+                )
 
 
 def pictures_of(pairs: PairSequence, store: Store) -> list[Picture]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,15 +37,19 @@ class Prepared:
     """A picture of a set, made ready once for all models.
 
     Attributes:
-        hr: uint8 H,W,3, cropped at the bottom and right to a multiple of the scale.
+        hr: uint8 H,W,3, cropped at the bottom and right to a multiple of the scale; None where there is none.
 
     Raises TooSmall, or DataError where a given LR is not HR's size divided by the scale, to the pixel: what was cropped
     where is then anybody's guess.
     """
 
     def __init__(self, pair: Pair, scale: int, protocol: Protocol):
+        self.name, self.scale, self.protocol, self.given = pair.name, scale, protocol, pair.lr
+        self.hr: np.ndarray | None = None
+        if pair.hr is None:  # a set without HR, for metrics that need none
+            return
         if pair.lr is None:
-            self.hr, self.given = cropped(pair, scale), None
+            self.hr = cropped(pair, scale)
         else:
             self.given, self.hr = aligned(pair, scale)
             if self.hr.shape != pair.hr.shape:
@@ -52,17 +57,21 @@ class Prepared:
                     f"'{pair.name}': HR is {size(pair.hr)}, and LR {size(pair.lr)} times {scale} is {size(self.hr)}; "
                     f"crop HR to that as LR was made, or leave LR out to have it made"
                 )
-        self.scale, self.protocol = scale, protocol
+        check_size(pair.name, self.hr, scale, protocol)
 
     @cached_property
     def lr(self) -> np.ndarray:
         """uint8 h,w,3; made when it is first asked for."""
-        return imresize(self.hr, 1 / self.scale) if self.given is None else self.given
+        if self.given is not None:
+            return self.given
+        if self.hr is None:
+            raise DataError(f"'{self.name}' has neither LR nor HR, so no model can be scored on it")
+        return imresize(self.hr, 1 / self.scale)
 
     @cached_property
-    def compared(self) -> np.ndarray:
+    def reference(self) -> np.ndarray | None:
         """HR as metrics see it."""
-        return self.protocol.one(self.hr, self.scale)
+        return None if self.hr is None else self.protocol.one(self.hr, self.scale)
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def check_size(name: str, hr: np.ndarray, scale: int, protocol: Protocol) -> Non
         )
 
 
-def measured(key: str, metric: Callable[[np.ndarray, np.ndarray], float], sr: np.ndarray, hr: np.ndarray) -> float:
+def measured(key: str, metric: Callable[[np.ndarray, Any], float], sr: np.ndarray, hr: np.ndarray | None) -> float:
     """Raises PluginError, naming the metric, where it fails."""
     try:
         return float(metric(sr, hr))
@@ -141,8 +150,8 @@ def score_pairs(
             break
         try:
             pair = read_pair(pairs, i)
-            lr, hr = aligned(pair, scale)
-            check_size(pair.name, hr, scale, protocol)
+            prepared = Prepared(pair, scale, protocol)
+            lr, hr = prepared.lr, pair.hr[: prepared.lr.shape[0] * scale, : prepared.lr.shape[1] * scale]
         except TooSmall as error:
             small = error
             told = f"left out, too small for '{protocol.name}' at x{scale}"

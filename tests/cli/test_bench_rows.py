@@ -1,9 +1,18 @@
 """`srkit bench`: what is kept and computed once, ready pictures of other programs, and what fails."""
 
+import csv
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 #: from the README of the reference data: what RCAN's authors published, to the last digit that can be measured
 PUBLISHED = {
@@ -25,3 +34,278 @@ def test_pictures_of_another_program_get_their_published_scores(run_srkit, share
     assert rows.keys() == PUBLISHED.keys()
     for key, (psnr, ssim) in PUBLISHED.items():
         assert rows[key] == (pytest.approx(psnr, abs=5e-5), pytest.approx(ssim, abs=5e-6)), key
+
+
+ODD = """
+from typing import Annotated
+import torch
+from srkit import Metric, Model, hookimpl
+
+class Twice(torch.nn.Module):
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, lr):
+        if lr.shape[-1] == 30:
+            if self.fault == "raises":
+                raise ZeroDivisionError("of a part")
+            if self.fault == "memory":
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            if self.fault == "nan":
+                return lr.repeat_interleave(2, 2).repeat_interleave(2, 3) * float("nan")
+        return lr.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+def model(fault):
+    def build(scale):
+        return Twice(fault)
+    return Model(name=f"odd-{fault}", build=build, scales=(2,), trainable=False)
+
+@hookimpl
+def srkit_models():
+    return [model(fault) for fault in ("raises", "nan", "memory", "never")]
+
+def sharp(*, times: Annotated[float, "factor"] = 1.0):
+    return lambda sr, hr: float(abs(sr[1:] - sr[:-1]).mean()) * times
+
+def fails():
+    def metric(sr, hr):
+        raise LookupError("no such thing")
+    return metric
+
+@hookimpl
+def srkit_metrics():
+    return [
+        Metric(name="sharp", build=sharp, needs_reference=False, digits=3),
+        Metric(name="fails", build=fails),
+    ]
+"""
+
+
+def put(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def odd(install, tmp_path: Path, photo: np.ndarray) -> Path:
+    """A plugin whose models fail on LR of 30 pixels, and a set that has one such picture among three."""
+    install("srkit-odd", ODD)
+    for name, width in (("a", 40), ("b", 60), ("c", 50)):
+        put(tmp_path / "three" / f"{name}.png", photo[100:140, 100 : 100 + width])
+    return tmp_path / "three"
+
+
+def rows_in(out: str) -> dict[str, dict]:
+    return {row["model"]: row for row in json.loads(out)["rows"]}
+
+
+def test_what_fails_is_a_row_that_says_why_and_the_rest_goes_on(run_srkit, odd: Path):
+    models = ("odd-raises", "odd-nan", "odd-memory", "odd-never")
+    code, out, err = run_srkit("bench", "--models", ",".join(models), "--sets", odd, "--scales", 2, "--json")
+    assert code == 1
+    rows = rows_in(out)
+    assert [rows[model]["psnr"] is None for model in models] == [True, True, True, False]
+    for model, words in zip(models, ("ZeroDivisionError", "not finite", "out of memory"), strict=False):
+        assert rows[model]["images"] == 2
+        assert rows[model]["error"].startswith("1 of 3 pictures: 'b': ")
+        assert words in rows[model]["error"]
+        assert f"{model} x2 on three" in err
+    scores = [score for score in json.loads(out)["scores"] if score["model"] == "odd-nan"]
+    assert {score["image"] for score in scores if score["value"] is not None} == {"a", "c"}, (
+        "the long table has what could be scored"
+    )
+    assert "3 of 4 rows" in err
+
+
+def test_pictures_that_cannot_be_scored_are_said_and_no_mean_is_printed(run_srkit, tmp_path: Path, photo):
+    for name in ("fine", "torn", "larger"):
+        put(tmp_path / "pairs" / "HR" / f"{name}.png", photo[: 81 if name == "larger" else 80, :100])
+        put(tmp_path / "pairs" / "LR" / f"{name}.png", photo[:80:2, :100:2])
+    (tmp_path / "pairs" / "HR" / "torn.png").write_bytes((tmp_path / "pairs" / "HR" / "torn.png").read_bytes()[:2000])
+    code, out, _ = run_srkit("bench", "--models", "bicubic,nearest", "--sets", "pairs", "--scales", 2, "--json")
+    assert code == 1
+    for row in json.loads(out)["rows"]:
+        assert (row["psnr"], row["images"]) == (None, 1)
+        assert row["error"].startswith("2 of 3 pictures: 'larger': HR is 100x81, and LR 50x40 times 2 is 100x80")
+    errors = {score["image"]: score["error"] for score in json.loads(out)["scores"] if "error" in score}
+    assert errors.keys() == {"larger", "torn"}
+    assert "torn.png" in errors["torn"]
+    _, text, _ = run_srkit("bench", "--models", "bicubic", "--sets", "pairs", "--scales", 2)
+    assert [line.split()[3:5] for line in text.splitlines() if "bicubic" in line] == [["-", "-"]]
+
+
+def test_a_metric_that_fails_loses_its_column_only(run_srkit, odd: Path):
+    words = ["bench", "--models", "odd-never", "--sets", odd, "--scales", 2]
+    words += ["--metrics", "psnr,fails,sharp:times=2,sharp"]
+    code, out, _ = run_srkit(*words, "--json")
+    assert code == 1
+    row = rows_in(out)["odd-never"]
+    assert row["fails"] is None
+    assert "metric 'fails' fails: LookupError: no such thing" in row["error"]
+    assert row["psnr"] > 10
+    assert row["sharp:times=2"] == pytest.approx(2 * row["sharp"])
+    code, _, err = run_srkit(*words[:-1], "sharp:time=2")
+    assert (code, "did you mean 'times'?" in err) == (2, True)
+
+
+def test_metrics_without_reference_need_no_hr(run_srkit, odd: Path):
+    words = ["bench", "--metrics", "sharp", "--scales", 2, "--json"]
+    code, out, err = run_srkit(*words, "--models", "odd-never", "--lr-only", odd)
+    assert code == 0, err
+    code, images, err = run_srkit(*words, "--images", f"mine={odd}")
+    assert code == 0, err
+    assert rows_in(images)["mine"]["images"] == 3
+    assert 0 < rows_in(out)["odd-never"]["sharp"] < rows_in(images)["mine"]["sharp"], "pixels were repeated"
+    for wrong in (
+        ["--metrics", "psnr", "--lr-only", odd],
+        ["--lr-only", odd],
+        ["--metrics", "sharp", "--sets", odd, "--lr-only", odd],
+    ):
+        code, _, err = run_srkit("bench", "--scales", 2, "--models", "odd-never", *wrong)
+        assert code == 2
+    code, _, err = run_srkit("bench", "--scales", 2, "--lr-only", odd)
+    assert (code, "metric 'psnr' compares with HR" in err) == (2, True)
+
+
+def lines_kept(folder: Path) -> int:
+    return sum(len(file.read_text().splitlines()) - 1 for file in folder.glob("*-x2-*.jsonl"))
+
+
+def test_what_was_computed_is_not_computed_again(run_srkit, trained: Path, monkeypatch):
+    words = ["bench", trained, "--models", "bicubic", "--sets", "samples", "--scales", 2, "--results", "kept"]
+    code, first, _ = run_srkit(*words)
+    assert (code, lines_kept(Path("kept"))) == (0, 8)
+    with monkeypatch.context() as patch:
+        patch.setattr("srkit.evaluate.compute.compute", None)
+        code, second, err = run_srkit(*words)
+    assert (code, second) == (0, first), err
+    other = load_file(trained / "last.safetensors")
+    with safe_open(trained / "last.safetensors", "numpy") as file:
+        about = file.metadata()
+    changed = Path("changed.safetensors")
+    save_file({name: tensor * 1.01 for name, tensor in other.items()}, changed, about)
+    code, _, err = run_srkit("bench", changed, *words[2:])
+    assert (code, lines_kept(Path("kept"))) == (0, 12), "bicubic is known, the other weights are not"
+    code, again, _ = run_srkit(*words, "--no-cache")
+    assert (code, lines_kept(Path("kept"))) == (0, 12)
+    psnr = [[line.split()[3] for line in text.splitlines() if "samples" in line] for text in (first, again)]
+    assert psnr[0] == psnr[1]
+
+
+def test_what_is_known_is_printed_without_torch(run_srkit, trained: Path):
+    words = [
+        "bench",
+        str(trained),
+        "--models",
+        "bicubic,edsr*",
+        "--sets",
+        "samples",
+        "--self-ensemble",
+        "--scales",
+        "2",
+    ]
+    code, out, err = run_srkit(*words)
+    assert code == 0, err
+    program = (
+        f"import sys; from srkit.cli import run; code = run({words!r}); sys.exit(code or 3 * ('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, out), done.stderr
+
+
+def test_an_interrupted_table_goes_on_where_it_was(run_srkit, odd: Path, monkeypatch):
+    from srkit.progress import Progress
+
+    words = ["bench", "--models", "odd-never,bicubic", "--sets", odd, "--scales", 2, "--results", "kept"]
+    with monkeypatch.context() as patch:
+        done: list[str] = []
+
+        def stop(self: object, text: str, left: float) -> None:
+            done.append(text)
+            if len(done) == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(Progress, "one_more", stop)
+        code, out, err = run_srkit(*words)
+    assert (code, out, lines_kept(Path("kept"))) == (130, "", 6)
+    assert "what was computed is kept in 'kept'" in err
+    with monkeypatch.context() as patch:
+        rest: list[str] = []
+        patch.setattr(Progress, "one_more", lambda self, text, left: rest.append(text))
+        assert run_srkit(*words)[0] == 0
+    assert (len(rest), lines_kept(Path("kept"))) == (3, 12)
+
+
+def test_a_picture_that_is_rewritten_at_once_is_scored_anew(run_srkit, tmp_path: Path):
+    """With the same size and within the granularity of a file's time, so that only its content tells."""
+    shade = tmp_path / "shade" / "a.bmp"
+    scores = []
+    for value in (30, 90):
+        pixels = np.full((40, 40, 3), value, np.uint8)
+        pixels[::2, ::3] = value + 40 + value // 3
+        put(shade, pixels)
+        os.utime(shade, (1_700_000_000, 1_700_000_000))
+        _, out, _ = run_srkit("bench", "--models", "nearest", "--sets", shade.parent, "--scales", 2, "--json")
+        scores.append(rows_in(out)["nearest"]["psnr"])
+    assert scores[0] != scores[1]
+
+
+def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_srkit, tmp_path: Path, photo):
+    for name in ("img_1", "img_10", "img_2"):
+        put(tmp_path / "set" / f"{name}.png", photo[: 40 + len(name), :60])
+    for name in ("img_1_x2_SR", "img_10_x2_SR", "other_x2_SR", "img_1_x2_LR", "img_2_x3_SR"):
+        size = 44 + (name == "img_10_x2_SR") * 2
+        put(tmp_path / "sr" / f"{name}.png", photo[:size, :60])
+    words = ["bench", "--images", "mine=sr", "--sets", "set", "--scales", 2, "--json"]
+    code, out, err = run_srkit(*words)
+    assert code == 1
+    assert "2 files not of set: img_1_x2_LR.png, other_x2_SR.png" in err
+    assert "1 of 3 pictures: 'img_2': 'sr' has no picture of this name" in rows_in(out)["mine"]["error"]
+    put(tmp_path / "sr" / "img_2_x2.png", photo[:40, :60])
+    put(tmp_path / "sr" / "img_1.png", photo[:44, :60])
+    code, out, _ = run_srkit(*words)
+    errors = {score["image"]: score["error"] for score in json.loads(out)["scores"] if "error" in score}
+    assert errors.keys() == {"img_1", "img_2"}
+    assert "may both be it" in errors["img_1"]
+    assert "is 60x40, and HR 'img_2' 60x44" in errors["img_2"]
+
+
+def test_a_table_in_other_forms(run_srkit, odd: Path):
+    words = ["bench", "--models", "odd-never,nearest", "--sets", odd, "--scales", 2]
+    _, csv_text, _ = run_srkit(*words, "--long")
+    lines = list(csv.DictReader(io.StringIO(csv_text)))
+    assert len(lines) == 12
+    mean = sum(float(line["value"]) for line in lines if line["metric"] == "psnr" and line["model"] == "nearest") / 3
+    _, markdown, _ = run_srkit(*words, "--markdown")
+    assert f"| nearest | x2 | three | {mean:.4f} |" in markdown
+    assert "protocol y, fingerprint " in markdown
+    pandas = pytest.importorskip("pandas")
+    code, _, err = run_srkit(*words, "--parquet", "t.parquet")
+    assert code == 0, err
+    assert len(pandas.read_parquet("t.parquet")) == 12
+
+
+def test_a_claim_that_is_not_met_is_marked(run_srkit, install, tmp_path: Path, odd: Path):
+    tensors = {"0.weight": np.full((12, 3, 3, 3), 1 / 27, np.float32), "0.bias": np.zeros(12, np.float32)}
+    claims = '{"three y psnr": 10.0, "three y ssim": SSIM}'
+    source = (
+        "from srkit import Model, Weights, hookimpl\n"
+        "def build(scale):\n"
+        "    from torch import nn\n"
+        "    return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))\n"
+        "@hookimpl\n"
+        "def srkit_models():\n"
+        "    w = Weights(scale=2, resource='srkit_claims_w:w.safetensors', claims=CLAIMS)\n"
+        "    return [Model(name='claims', build=build, weights=[w])]\n"
+    )
+    install("srkit-claims", source.replace("CLAIMS", claims).replace("SSIM", "0.0"))
+    folder = tmp_path / "site" / "srkit-claims" / "srkit_claims_w"
+    folder.mkdir()
+    save_file(tensors, folder / "w.safetensors")
+    code, out, err = run_srkit("bench", "--models", "claims", "--sets", odd, "--scales", 2)
+    assert code == 0, err
+    (line,) = [line for line in out.splitlines() if line.strip().startswith("claims")]
+    assert " 10 (+" in line
+    assert line.count("!") == 2
+    assert "claims x2 on three: psnr is claimed 10 (+" in err
