@@ -48,7 +48,7 @@ class RunValues(TypedDict, total=False):
     clip: float
     clip_by: Literal["norm", "value", "value/lr"]
     ema: float
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: Literal["off", "on", "graphs"]
     make_low_res: Literal["store", "device"]
     skip_above: float
@@ -259,11 +259,11 @@ def fit(
     values: keys of the run laid over it: `model="edsr", data="photos/", scale=2, steps=1000, lr=2e-4,
     model={"name": "edsr", "n_feats": 32}`. A text for `data` or `validation` is a folder of pictures if there is one,
     else a dataset's name. out: folder of the new run; the first free `runs/MODEL_xSCALE` if not given. resume: a
-    run's folder, to go on with it exactly as if it had not stopped; of the values only `steps` goes with it. device:
-    "auto" is the accelerator where there is one. max_time: stop after this long, in seconds or as "90s", "10m",
-    "1h30m". save_every: time between two savings of the training state. resident: keep the pixels on the
-    accelerator; "auto" where they fit. progress: shown on stderr, in a notebook in the output of its cell; False
-    shows nothing. registry: where names are looked up; the installed plugins if not given.
+    run's folder, to go on with it exactly as if it had not stopped; of the values only `steps` goes with it, and
+    `precision`, which changes it. device: "auto" is the accelerator where there is one. max_time: stop after this
+    long, in seconds or as "90s", "10m", "1h30m". save_every: time between two savings of the training state. resident:
+    keep the pixels on the accelerator; "auto" where they fit. progress: shown on stderr, in a notebook in the output
+    of its cell; False shows nothing. registry: where names are looked up; the installed plugins if not given.
 
     The first Ctrl-C, or the stop button of a notebook, ends the training after the present step; its state is saved,
     and KeyboardInterrupt is raised with the line that resumes it. A second one interrupts at once. This needs the main
@@ -286,10 +286,11 @@ def fit(
     )
     if resume is None:
         trained = start.start(registry, start.planned(registry, run, tables(registry, values)), session)
-    elif run is not None or out is not None or set(values) - {"steps"}:
-        raise UsageError("resume takes the run as it is; of the run's keys only steps goes with it")
+    elif run is not None or out is not None or set(values) - {"steps", "precision"}:
+        raise UsageError("resume takes the run as it is; of the run's keys only steps and precision go with it")
     else:
-        trained = start.resume(registry, Path(resume).expanduser(), session, values.get("steps"))
+        folder = Path(resume).expanduser()
+        trained = start.resume(registry, folder, session, values.get("steps"), values.get("precision"))
     if trained.outcome.reason == "stopped":
         raise KeyboardInterrupt(
             f"training stopped at step {trained.outcome.steps:,} and saved; srkit.fit(resume={str(trained.folder)!r}) "

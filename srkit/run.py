@@ -69,7 +69,10 @@ LISTS = ("loss", "augmentation", "tracker")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The defaults are the EDSR paper's training of its baseline, on the photographs that ship with srkit."""
+    """The defaults are the EDSR paper's training of its baseline, on the photographs that ship with srkit.
+
+    Two differ from the paper: the weights are averaged, and `precision` is what the device multiplies fastest.
+    """
 
     scale: Annotated[
         Positive | Annotated[list[Positive], MinLen(1)], "upsampling factor, or a list for a multi-scale model"
@@ -81,8 +84,11 @@ class Run:
     accumulate: Annotated[int, Gt(0), "parts a batch is computed in, one after another: less memory, same step"] = 1
     clip: Annotated[float, Ge(0), Lt(math.inf), "bound of the gradients, see clip_by; 0 is none"] = 0.0
     clip_by: Annotated[Literal["norm", "value", "value/lr"], "what is bounded: the norm of all, or each value"] = "norm"
-    ema: Annotated[Rate, "decay of the moving average of the weights that is scored and kept; 0 is none"] = 0.0
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], "of convolutions in training; bf16 is for GPUs"] = "fp32"
+    ema: Annotated[Rate, "decay, warmed up, of the average of the weights that is scored and kept; 0 is none"] = 0.999
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        "of convolutions in training; auto: bf16 where the device multiplies it, else fp32",
+    ] = "auto"
     compile: Annotated[Literal["off", "on", "graphs"], "torch.compile; graphs: CUDA graphs as well"] = "off"
     make_low_res: Annotated[
         Literal["store", "device"], "where an LR that is not given is made: once, or from each HR patch anew"

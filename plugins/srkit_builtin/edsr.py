@@ -46,7 +46,7 @@ class EDSR(nn.Module):
 
 
 def exactly(layer: nn.Module, x: Tensor) -> Tensor:
-    """`layer(x)` in the type of the layer's weights, under autocast too: in 0..255 bfloat16 steps by a whole level."""
+    """`layer(x)` in the type of the layer's weights, under autocast too: near 255 bfloat16 steps by a whole level."""
     device = x.device.type
     with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         result: Tensor = layer(x.to(next(layer.parameters()).dtype))

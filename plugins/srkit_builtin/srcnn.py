@@ -6,6 +6,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from srkit_builtin import luma
+from srkit_builtin.edsr import exactly
 
 F1, F3 = 9, 5  # sides of the first and the last layer's filters, in the paper's letters
 INITIAL_STD = 0.001
@@ -37,7 +38,7 @@ class SRCNN(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         enlarged = luma.enlarge(lr, self.scale)
         before = luma.luma(enlarged)
-        after = self.reconstruct(self.relu(self.map(self.relu(self.extract(before)))))
+        after = exactly(self.reconstruct, self.relu(self.map(self.relu(self.extract(before)))))
         return luma.add_to_luma(enlarged, after - before)
 
 

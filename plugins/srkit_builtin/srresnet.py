@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from srkit_builtin.edsr import factors
+from srkit_builtin.edsr import exactly, factors
 
 
 class SRResNet(nn.Module):
@@ -34,7 +34,11 @@ class SRResNet(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         features = self.head(lr)
-        sr: Tensor = self.tail(features + self.body(features))  # B,C,H,W -> B,3,s*H,s*W
+        *upsample, last = self.tail
+        x = features + self.body(features)
+        for layer in upsample:
+            x = layer(x)
+        sr = exactly(last, x)  # B,C,H,W -> B,3,s*H,s*W
         return (sr + 1) / 2
 
 

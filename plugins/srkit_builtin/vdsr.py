@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srkit_builtin import luma
+from srkit_builtin.edsr import exactly
 
 
 class VDSR(nn.Module):
@@ -37,7 +38,11 @@ class VDSR(nn.Module):
 
     def forward(self, lr: Tensor, scale: int) -> Tensor:
         enlarged = luma.enlarge(lr, scale)
-        return luma.add_to_luma(enlarged, self.body(luma.luma(enlarged)))
+        *hidden, last = self.body
+        x = luma.luma(enlarged)
+        for layer in hidden:
+            x = layer(x)
+        return luma.add_to_luma(enlarged, exactly(last, x))
 
 
 class FirstConv(nn.Conv2d):

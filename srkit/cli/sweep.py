@@ -41,6 +41,10 @@ def sweep(
         str | None, typer.Option(help="Stop after this time: 90s, 10m, 1h30m. The same command continues later.")
     ] = None,
     device: Device = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Train every cell in it, those already begun too: auto, fp32, bf16, fp16."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a grid of runs one after another and compare them. The same command again continues where it stopped."""
@@ -63,6 +67,8 @@ def sweep(
     varied: dict[str, list[str]] = {}
     for key, values in map(parse_vary, vary):
         varied[key] = varied.get(key, []) + values
+    if precision and "precision" in varied:
+        raise UsageError("--vary precision and --precision: one of them")
     if launched():
         raise UsageError("srkit sweep trains each cell in one process; spread the cells by --only instead of torchrun")
     place = pick_device(device)
@@ -74,7 +80,7 @@ def sweep(
     claim(folder, base, varied)
 
     end = math.inf if max_seconds is None else begun + max_seconds
-    sweeper = Sweeper(registry, cells[part - 1 :: parts], len(cells), place, end)
+    sweeper = Sweeper(registry, cells[part - 1 :: parts], len(cells), place, end, precision)
     sweeper.train()
     results = write_report(folder, cells)
     if as_json:
@@ -106,9 +112,9 @@ def part_of(text: str | None) -> tuple[int, int]:
 class Sweeper:
     """Trains cells one after another, until `end` by the monotonic clock. A cell that fails is reported and left."""
 
-    def __init__(self, registry: Any, cells: "list[Cell]", in_all: int, device: Any, end: float):
+    def __init__(self, registry: Any, cells: "list[Cell]", in_all: int, device: Any, end: float, precision: str | None):
         self.registry, self.cells, self.in_all, self.device, self.end = registry, cells, in_all, device, end
-        self.stop = Stop()
+        self.precision, self.stop = precision, Stop()
         self.failed: list[str] = []
 
     def wants_to_stop(self) -> bool:
@@ -139,7 +145,8 @@ class Sweeper:
         try:
             with CellDisplay(title, before, total, left, self.stop) as display:
                 # Its end in time is a stop like Ctrl-C, which validates nothing: the table is that of one session.
-                train_cell(cell, self.registry, self.device, display, Limits(stop=self.wants_to_stop))
+                limits = Limits(stop=self.wants_to_stop)
+                train_cell(cell, self.registry, self.device, display, limits, precision=self.precision)
         except Exception as error:
             if os.environ.get("SRKIT_DEBUG") == "1" and not isinstance(error, SrkitError):
                 raise

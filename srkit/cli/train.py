@@ -40,6 +40,10 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Resume the run in this folder; it continues exactly as if it had not stopped.")
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="auto (if not given: bf16 where the device multiplies it, else fp32), fp32, bf16, fp16."),
+    ] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Start from these weights, where names and shapes match.")
     ] = None,
@@ -76,20 +80,26 @@ def train(
         {"data": data_table(registry, data)} if data else {},
         {
             key: value
-            for key, value in {"scale": scale, "steps": steps, "seed": seed, "init_from": init_from}.items()
+            for key, value in {
+                "scale": scale,
+                "steps": steps,
+                "seed": seed,
+                "precision": precision,
+                "init_from": init_from,
+            }.items()
             if value is not None
         },
         *(parse_assignment(text) for text in assign or ()),
     ]
     if resume is None:
         trained = start(registry, planned(registry, run, *layers), session)
-    elif any(layers[:2]) or set(layers[2]) - {"steps"} or layers[3:] or run or out:
+    elif any(layers[:2]) or set(layers[2]) - {"steps", "precision"} or layers[3:] or run or out:
         raise UsageError(
-            "--resume takes the run as it is; only --steps, --max-time, --device, --resident and --save-every "
-            "go with it"
+            "--resume takes the run as it is; only --steps, --precision, --max-time, --device, --resident and "
+            "--save-every go with it"
         )
     else:
-        trained = go_on(registry, resume, session, steps)
+        trained = go_on(registry, resume, session, steps, precision)
     if trained.main:
         report(trained.outcome, trained.run, trained.folder, registry)
     if trained.outcome.reason == "stopped":

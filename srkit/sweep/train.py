@@ -43,8 +43,19 @@ def claimed(cell: Cell) -> Iterator[bool]:
         yield True
 
 
-def train_cell(cell: Cell, registry: Registry, device: torch.device, display: Display, limits: Limits) -> Outcome:
-    """Train a cell from where its folder stands, bit for bit; cell.json keeps what comes of it."""
+def train_cell(
+    cell: Cell,
+    registry: Registry,
+    device: torch.device,
+    display: Display,
+    limits: Limits,
+    *,
+    precision: str | None = None,
+) -> Outcome:
+    """Train a cell from where its folder stands, bit for bit; cell.json keeps what comes of it.
+
+    precision: instead of the run's own, as `srkit train` takes it.
+    """
     run = reopen(cell.folder) if (cell.folder / "run.toml").is_file() else cell.run
     if run.compile != "off":
         torch.compiler.reset()  # else the cells count as recompilations of one network, of which there are few
@@ -53,7 +64,7 @@ def train_cell(cell: Cell, registry: Registry, device: torch.device, display: Di
     clock = Clock(display)
     try:
         parameters = parameter_count(build_net(model, run.scales))
-        outcome = run_training(run, registry, cell.folder, device, clock, limits)
+        outcome = run_training(run, registry, cell.folder, device, clock, limits, precision=precision)
     except Exception as error:
         write_record(cell, replace(before, error=one_line(error)))
         raise

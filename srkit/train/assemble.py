@@ -16,7 +16,7 @@ from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_lin
 from srkit.evaluate import protocol as protocols
 from srkit.evaluate.score import Metrics
 from srkit.evaluate.selection import Selection, selection_of
-from srkit.nets import build_net, check_scales
+from srkit.nets import build_net, check_scales, out_of_memory
 from srkit.plugins import Choice, Registry
 from srkit.run import Part, Run
 from srkit.train.distributed import World
@@ -173,7 +173,13 @@ def averaged(net: nn.Module, decay: float) -> Any:
         return None
     from timm.utils import ModelEmaV3
 
-    return ModelEmaV3(net, decay=decay, use_warmup=True)
+    try:
+        return ModelEmaV3(net, decay=decay, use_warmup=True)
+    except RuntimeError as error:  # of torch's older weight_norm, for one
+        if out_of_memory(error):
+            raise
+        why = f"the network cannot be copied ({one_line(error)})"
+        raise UsageError(f"no average of these weights: {why}; --set ema=0") from None
 
 
 def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any:

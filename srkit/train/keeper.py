@@ -12,7 +12,11 @@ from torch import Tensor
 from srkit import checkpoint
 from srkit.errors import CheckpointError, SrkitError, one_line
 from srkit.evaluate.score import ImageScore, score_image
+<<<<<<< HEAD
 from srkit.evaluate.statistics import mean
+=======
+from srkit.nets import native_precision
+>>>>>>> ea4e2c1 (precision = auto by default, resolved into run.toml; a resume where bf16 is not native asks for it and logs it; weights are averaged by default; last convolutions stay in fp32)
 from srkit.train import state
 from srkit.train.assemble import Display, Trainee
 from srkit.train.distributed import World
@@ -233,6 +237,7 @@ class Keeper:
             "selected_by": self.selection.key,
             "retreats": self.retreats,
             "ranks": self.world.size,
+            "native": native_precision(self.trainee.device),
             "run": self.run.to_dict(),
         }
         state.save_state(self.folder, self.step, about, self.trainee.parts())

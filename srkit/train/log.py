@@ -18,7 +18,7 @@ class JsonLines:
         self.path = Path(run_dir) / "log.jsonl"
         self.begun = False
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    def scalars(self, step: int, values: Mapping[str, float | str]) -> None:
         if not self.begun:
             self.forget_from(step)
             self.begun = True

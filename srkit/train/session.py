@@ -1,7 +1,7 @@
 """Train a run: from its newest training state, to the end or a limit."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from srkit.errors import SrkitError, UsageError, one_line
 from srkit.files import write_atomically
-from srkit.nets import forward_of, out_of_memory, parameter_count
+from srkit.nets import forward_of, native_precision, out_of_memory, parameter_count, precision_on
 from srkit.plugins import Registry
 from srkit.run import Run, read_run_file
 from srkit.train import initial, state
@@ -29,13 +29,14 @@ RETREATS = 3  # times it steps back, halving its learning rate each time, before
 class Outcome:
     """steps: done so far. reason: "finished", "time", "stopped" or "no better". best: (score, step), or None.
 
-    by_scale: the scores of the best validation, of which `best` has the mean over all pictures.
+    by_scale: the scores of the best validation, of which `best` has the mean over all pictures. run: as it was trained.
     """
 
     steps: int
     reason: str
     best: tuple[float, int] | None
-    by_scale: Mapping[int, float] = field(default_factory=dict)
+    by_scale: Mapping[int, float]
+    run: Run
 
 
 def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
@@ -71,14 +72,16 @@ def run_training(
     world: World | None = None,
     resident: str = "auto",
     force: bool = False,
+    precision: str | None = None,
 ) -> Outcome:
-    """Train `run`, a resolved one, in `folder`.
+    """Train `run`, a resolved one, in `folder`. precision: what this session is asked to go on in, as `settled`.
 
     The folder is made, and run.toml written, only when everything the run names is there and fits.
     Raises UsageError for what does not fit together, DataError and ImageError for bad pictures,
     CheckpointError where the folder cannot be written, SrkitError where the training diverges for good.
     """
     limits, world = limits or Limits(), world or World()
+    run = world.collect(settled(run, folder, device, precision))[0]
     trainee = assemble(run, registry, device, display, world, resident)
     about = begin(trainee, registry, folder, display, world, force=force)
     display.say(told(trainee, folder, world))
@@ -89,8 +92,9 @@ def run_training(
     trackers = with_log(folder, named) if world.main else []
     keeper = Keeper(trainee, folder, world=world, display=display, limits=limits, trackers=trackers)
     keeper.take_up(about)
+    tell_precision(keeper, about)
     if keeper.step >= run.steps:
-        return Outcome(keeper.step, "finished", keeper.best, keeper.best_by_scale)
+        return Outcome(keeper.step, "finished", keeper.best, keeper.best_by_scale, run)
 
     forward = forward_for_training(trainee, world)
     display.training(keeper.step)
@@ -107,7 +111,35 @@ def run_training(
         raise
     finally:
         keeper.close()
-    return Outcome(keeper.step, keeper.reason, keeper.best, keeper.best_by_scale)
+    return Outcome(keeper.step, keeper.reason, keeper.best, keeper.best_by_scale, run)
+
+
+def settled(run: Run, folder: Path, device: torch.device, asked: str | None = None) -> Run:
+    """The run with the precision that it is trained in on `device`: its own, or the one asked for.
+
+    A run in `folder` that is finished stays as it was trained. UsageError for one that was trained where bf16 is
+    multiplied natively and is to go on where it is not: elsewhere sums are rounded in other ways, and it is slow.
+    """
+    about = state.newest(folder) or {}
+    if about.get("step", 0) >= run.steps:
+        asked = about["run"]["precision"]
+    precision = precision_on(device, asked or run.precision)
+    if about and not asked and precision == "bf16" == about.get("native", "bf16") != native_precision(device):
+        raise UsageError(
+            f"'{folder}' was trained in bf16, which this {device.type} does not multiply natively, so that it would "
+            "not go on bit for bit; say --precision fp32, or --precision bf16, and the log says it too"
+        )
+    return replace(run, precision=precision)
+
+
+def tell_precision(keeper: Keeper, about: Mapping[str, Any]) -> None:
+    """Say where a resumed run changes its precision, and write that into its log."""
+    before, now = about.get("run", {}).get("precision", "auto"), keeper.run.precision
+    if before in ("auto", now):
+        return
+    keeper.display.say(f"trained in {before} up to step {keeper.step:,}; from here on in {now}")
+    for log in keeper.trackers[:1]:  # that of the main rank; other trackers take numbers only
+        log.scalars(keeper.step + 1, {"precision": now})
 
 
 def begin(
@@ -139,7 +171,7 @@ def told(trainee: Trainee, folder: Path, world: World) -> str:
     held_out = len(trainee.validation[run.scales[0]])
     return (
         f"{trainee.model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(trainee.net):,} parameters, "
-        f"on {trainee.device}{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
+        f"on {trainee.device} in {run.precision}{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
         f"{trainee.pictures} pictures of '{run.data.root or run.data.name}', validated on {held_out} of "
         f"'{run.validation.root or run.validation.name}', {run.steps:,} steps, into {folder}"
     )

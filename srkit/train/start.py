@@ -89,16 +89,23 @@ def start(registry: Registry, run: Run, session: Session) -> Trained:
     return hold(registry, run, session, lambda: new_folder(session.out, run, registry))
 
 
-def resume(registry: Registry, folder: Path, session: Session, steps: int | None = None) -> Trained:
-    """Go on with the run in `folder`, bit for bit, to `steps` in all where they are given."""
+def resume(
+    registry: Registry, folder: Path, session: Session, steps: int | None = None, precision: str | None = None
+) -> Trained:
+    """Go on with the run in `folder`, bit for bit, to `steps` in all where they are given.
+
+    precision: from here on, instead of the run's own. UsageError where the run needs one to be said.
+    """
     from srkit.train.session import reopen
 
     if not folder.is_dir():
         raise missing_path(folder, "folder")
-    return hold(registry, reopen(folder, steps), session, lambda: folder)
+    return hold(registry, reopen(folder, steps), session, lambda: folder, precision)
 
 
-def hold(registry: Registry, run: Run, session: Session, choose_folder: Callable[[], Path]) -> Trained:
+def hold(
+    registry: Registry, run: Run, session: Session, choose_folder: Callable[[], Path], precision: str | None = None
+) -> Trained:
     """One session: this process joins the others of its launcher, if there are any, and trains in the folder."""
     from srkit.nets import pick_device
     from srkit.train.distributed import joined, own_device
@@ -122,5 +129,6 @@ def hold(registry: Registry, run: Run, session: Session, choose_folder: Callable
                 world=world,
                 resident=session.resident,
                 force=session.force,
+                precision=precision,
             )
-        return Trained(run, folder, outcome, world.main)
+        return Trained(outcome.run, folder, outcome, world.main)

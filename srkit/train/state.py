@@ -1,6 +1,7 @@
 """Training states: all a resume needs in one file, so that it is there whole or not at all."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from srkit.checkpoint import read_about, read_tensors, save_tensors
 from srkit.errors import CheckpointError, one_line
 
 STATES_KEPT = 2
+FRESH = "scaler"  # begins anew in a run that goes on in fp16, which it was not trained in before
 
 
 def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
@@ -38,12 +40,22 @@ def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:
             continue
         try:
             for name, part in parts.items():
+                if name == FRESH and name not in about["extras"]:
+                    continue
                 part.load_state_dict(unflatten(about["extras"][name], tensors))
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"'{path}' does not fit the run.toml beside it: {one_line(error)}") from None
         return about
     if torn:
         raise torn
+    return None
+
+
+def newest(folder: Path) -> dict[str, Any] | None:
+    """What the newest state that can be read says of itself; None where there is none."""
+    for path in reversed(states(folder)):
+        with suppress(CheckpointError):
+            return read_about(path)
     return None
 
 

@@ -274,3 +274,16 @@ def test_what_cannot_be_is_told(run_srkit, words, message):
     code, _, err = run_srkit("train", "--model", model, "--set", assignment, "--steps", 1)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.parametrize("name", ["srresnet", "srcnn-915", "vdsr", "edsr", "mdsr"])
+def test_pixels_are_not_rounded_to_bfloat16_in_training(registry, name):
+    """The last convolution stays in fp32: near 1 bfloat16 has two levels of 255 for one."""
+    _, net, call = built(registry, name, 2)
+    livelier(net) if name.startswith("srcnn") else None
+    lr = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        sr = call(lr)
+    assert sr.dtype == torch.float32
+    kept = (sr == sr.bfloat16().float()).float().mean()
+    assert kept < 0.1, "hardly a pixel is one that bfloat16 can hold"

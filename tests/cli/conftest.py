@@ -17,6 +17,8 @@ SMALL = [
     "patch=16",
     "--set",
     "lr=1e-3",
+    "--set",
+    "precision=fp32",  # alike on every machine
 ]
 
 

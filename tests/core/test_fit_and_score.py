@@ -110,7 +110,7 @@ def test_wrong_words_are_srkit_errors(trained):
         "a run is a srkit.Run, a table, .*, not list": {"run": []},
         "already holds a run": {**QUICK, "out": trained.folder},
         "no folder 'nowhere'": {"resume": "nowhere"},
-        "of the run's keys only steps goes with it": {"resume": trained.folder, "lr": 1e-3},
+        "of the run's keys only steps and precision go with it": {"resume": trained.folder, "lr": 1e-3},
         "'soon' is not a length of time": {"max_time": "soon"},
         "'-3' is not a length of time": {"max_time": -3},
         "resident is auto, yes or no": {"resident": "maybe"},

@@ -294,6 +294,18 @@ def test_half_precision_trains_nearly_alike(folder):
     assert 0 < difference(full, half) < 1e-2
 
 
+def test_a_loss_is_computed_in_float32_whatever_the_network_is(folder):
+    seen = []
+
+    class Watched(nn.L1Loss):
+        def forward(self, sr, hr):
+            seen.append((sr.dtype, hr.dtype, torch.is_autocast_enabled("cpu")))
+            return super().forward(sr, hr)
+
+    run(batches=Batches({2: sampler([pack(folder)])}, [], 0), criterion=Criterion([Watched()], [1.0]), precision="bf16")
+    assert set(seen) == {(torch.float32, torch.float32, False)}
+
+
 def test_what_fits_is_tried_out():
     def attempt(batch, patch):
         if batch * patch**2 > 5 * 16**2:
