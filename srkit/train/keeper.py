@@ -12,11 +12,8 @@ from torch import Tensor
 from srkit import checkpoint
 from srkit.errors import CheckpointError, SrkitError, one_line
 from srkit.evaluate.score import ImageScore, score_image
-<<<<<<< HEAD
 from srkit.evaluate.statistics import mean
-=======
 from srkit.nets import native_precision
->>>>>>> ea4e2c1 (precision = auto by default, resolved into run.toml; a resume where bf16 is not native asks for it and logs it; weights are averaged by default; last convolutions stay in fp32)
 from srkit.train import state
 from srkit.train.assemble import Display, Trainee
 from srkit.train.distributed import World
