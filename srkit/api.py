@@ -461,25 +461,28 @@ def score(
     `fit` gave; or any callable, such as a `torch.nn.Module`, that takes B,3,H,W float RGB in [0, 1] and gives
     B,3,scale*H,scale*W. A module is scored in evaluation mode, without gradients, where its parameters are.
     dataset: a set's name, a folder of pictures, or a sequence of `Pair`. scale: the weights' own, or 2, if not given;
-    a callable needs it. protocol: y, y-uint8, rgb or div2k. metrics: names. split: of a dataset. root: the folder that
-    holds the named set. device: where a model by name, or a callable without parameters, computes. name: what tables
-    call the model. progress, registry: as for `fit`.
+    a callable needs it. protocol: y, y-uint8, rgb or div2k. metrics: names, with options as `lpips:net=vgg`. split: of
+    a dataset. root: the folder that holds the named set. device: where a model by name, or a callable without
+    parameters, computes. name: what tables call the model. progress, registry: as for `fit`.
 
     Raises UnknownName, UsageError, CheckpointError, FetchError, NoWeights, DataError for a picture that is too
     small, or OutputError for one that comes out not finite, in a wrong size or range; all are SrkitError.
     """
     from srkit.data.named import set_named
     from srkit.data.pairs import open_dataset
+    from srkit.evaluate.identity import split_options
     from srkit.evaluate.protocol import protocol_named
-    from srkit.evaluate.score import score_pairs
+    from srkit.evaluate.score import build_metric, score_pairs
 
     registry = load_plugins() if registry is None else registry
     chosen = protocol_named(protocol)
     words = [word.strip() for word in metrics.split(",")] if isinstance(metrics, str) else list(metrics)
-    measured = {choice.label: choice.build() for choice in (registry.choose("metric", word) for word in words)}
-    if not measured:
+    if not words:
         raise UsageError("no metric to score by; there is psnr, ssim and what `srkit plugins --kind metric` lists")
+    for word in words:
+        registry.find("metric", split_options(word)[0])
     subject = subject_of(registry, model, scale, device, progress)
+    measured = {word: build_metric(registry, *split_options(word), subject.device) for word in words}
     if isinstance(dataset, str | os.PathLike):
         place = None if root is None else Path(root).expanduser()
         set_name, choice, folder = set_named(registry, os.fspath(dataset), place)

@@ -11,9 +11,10 @@ import torch
 from srkit.data.pairs import TooSmall, size
 from srkit.errors import DataError, SrkitError, naming, one_line
 from srkit.evaluate.plan import Cell, Measure, Opened, Picture, Plan, ScoredSet
-from srkit.evaluate.score import Metrics, Prepared, check_size, measured, read_pair
+from srkit.evaluate.score import Metrics, Prepared, build_metric, check_size, measured, read_pair
 from srkit.evaluate.store import Kept
 from srkit.images import LOG, read_rgb
+from srkit.nets import out_of_memory
 from srkit.plugins import Registry
 from srkit.upscale.wrap import to_pixels, to_tensor
 
@@ -68,10 +69,8 @@ def built(registry: Registry, plan: Plan, device: torch.device) -> tuple[Metrics
     """The metrics, on the device where they can be moved to one, and why others cannot be had."""
     metrics, faults = {}, {}
     for measure in plan.measures:
-        entry = measure.choice.entry
         try:
-            metric = registry.choose("metric", entry.qualified, measure.options).build()
-            metrics[measure.name] = metric.to(device) if callable(getattr(metric, "to", None)) else metric
+            metrics[measure.name] = build_metric(registry, measure.choice.entry.qualified, measure.options, device)
         except Exception as error:
             faults[measure.name] = f"metric '{measure.name}' cannot be had: {one_line(error)}"
     return metrics, faults
@@ -126,8 +125,10 @@ def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, mis
         check_size(picture.name, sr, cell.tested.scale, plan.protocol)
     except SrkitError as error:
         return dict.fromkeys(names, one_line(error))
-    except MemoryError:
-        return dict.fromkeys(names, f"out of memory on '{picture.name}'")
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return dict.fromkeys(names, f"'{picture.name}': out of memory on {size(prepared.lr)} pixels")
     compared = plan.protocol.one(sr, cell.tested.scale)
     faults = {}
     for measure in missing:
@@ -172,8 +173,10 @@ def opened_by(work: Work, cell: Cell) -> Opened:
         assert cell.subject.open is not None
         try:
             work.opened[key] = cell.subject.open(work.device)
-        except SrkitError as error:
-            work.opened[key] = one_line(error)
+        except Exception as error:  # whatever its plugin raises
+            work.opened[key] = (
+                f"out of memory loading '{cell.subject.info.name}'" if out_of_memory(error) else one_line(error)
+            )
     opened = work.opened[key]
     if isinstance(opened, str):
         raise SrkitError(opened)

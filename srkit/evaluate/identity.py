@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from srkit.components import Lazy
+from srkit.errors import UsageError
 from srkit.evaluate.store import Store
 from srkit.plugins import Choice, Entry, Registry
+from srkit.run import parse_assignment
 
 
 def identity(choice: Choice) -> dict[str, Any]:
@@ -39,6 +41,19 @@ def choose(registry: Registry, store: Store, kind: str, name: str, options: Mapp
     choice = registry.choose(kind, name, options)
     store.remember(fact, {"options": choice.options, "preset": choice.preset})
     return choice
+
+
+def split_options(word: str) -> tuple[str, dict[str, Any]]:
+    """A component and its options in one word: `lpips:net=vgg:version=0.1`, values as in TOML. Raises UsageError."""
+    parts = word.split(":")
+    first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
+    name = ":".join(parts[:first])
+    options: dict[str, Any] = {}
+    if not name:
+        raise UsageError(f"'{word}' names nothing that could have options; write name:option=value")
+    for part in parts[first:]:
+        options |= parse_assignment(part)
+    return name, options
 
 
 def code_of(entry: Entry) -> str:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from srkit.components import PairSequence
 from srkit.data.pairs import open_dataset
-from srkit.errors import SrkitError, UsageError, one_line
+from srkit.errors import UsageError, one_line
 from srkit.evaluate.given import Matched, Unpaired, leftovers, match, own_pictures
-from srkit.evaluate.identity import choose, identity
+from srkit.evaluate.identity import choose, identity, split_options
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.store import SCORING_VERSION, Kept, Store, digest_of
 from srkit.evaluate.table import MetricInfo, ModelInfo, Results, Score, SetInfo
 from srkit.plugins import Choice, Registry
-from srkit.run import parse_assignment
 
 if TYPE_CHECKING:
     import torch
@@ -293,14 +292,7 @@ def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]
 
 def measure_named(registry: Registry, store: Store, word: str) -> Measure:
     """`psnr`, `package:psnr`, `lpips:net=vgg:version=0.1`. Raises UnknownName, OptionError."""
-    parts = word.split(":")
-    first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
-    name = ":".join(parts[:first])
-    options: dict[str, Any] = {}
-    if not name:
-        raise UsageError(f"'{word}' names no metric; write lpips:net=vgg")
-    for part in parts[first:]:
-        options |= parse_assignment(part)
+    name, options = split_options(word)
     return Measure(word, choose(registry, store, "metric", name, options), options)
 
 
@@ -314,7 +306,7 @@ def open_set(store: Store, name: str, choice: Choice, folder: Path | None, scale
         return ScoredSet(name, scale, where, about, pairs, pictures_of(pairs, store))
     except UsageError:
         raise
-    except SrkitError as error:
+    except Exception as error:  # whatever its plugin raises
         return ScoredSet(name, scale, where, about, error=one_line(error))
 
 

@@ -18,6 +18,7 @@ from srkit.evaluate.statistics import mean
 from srkit.images import LOG
 from srkit.imresize import imresize
 from srkit.nets import Loaded
+from srkit.plugins import Registry
 from srkit.upscale.wrap import Upscale, to_pixels, to_tensor
 
 Metrics = Mapping[str, Callable[[np.ndarray, np.ndarray], float]]
@@ -106,6 +107,12 @@ def score_image(
         compared = protocol.apply(sr, hr, scale)
         scores = {key: measured(key, metric, *compared) for key, metric in metrics.items()}
     return ImageScore(name, scores, seconds, sr)
+
+
+def build_metric(registry: Registry, name: str, options: Mapping[str, Any], device: torch.device) -> Any:
+    """A metric, on the device where it is something that can be moved to one."""
+    metric = registry.choose("metric", name, options).build()
+    return metric.to(device) if callable(getattr(metric, "to", None)) else metric
 
 
 def check_size(name: str, hr: np.ndarray, scale: int, protocol: Protocol) -> None:

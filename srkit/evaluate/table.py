@@ -155,10 +155,14 @@ class Results:
 
     def to_json(self) -> str:
         """The whole as JSON, which `read_results` reads; what is not finite is written as text (`"inf"`)."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `to_json` writes."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
         about = {"format": FORMAT, "protocol": self.protocol, "fingerprint": fingerprint(self), **parts.pop("about")}
         rows = {name: [plain(asdict(row)) for row in rows] for name, rows in parts.items()}
-        return json.dumps({"about": about, **rows}, indent=1, allow_nan=False)
+        return {"about": about, **rows}
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:

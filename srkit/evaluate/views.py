@@ -112,13 +112,12 @@ def as_long_csv(results: Results, beside: Beside = PLAIN) -> str:
 
 def as_json(results: Results, beside: Beside = PLAIN) -> str:
     """The long table, which `read_results` reads, with its means (`protocol`, `rows`) and what is quoted beside it."""
-    whole = json.loads(results.to_json())
     means = {"protocol": results.protocol, "rows": [row.flat() for row in rows_of(results, beside)]}
     extra: dict[str, Any] = {"interval": METHOD} if beside.intervals else {}
     if beside.quoted:
         extra["published"] = [asdict(each) for each in beside.quoted]
         extra["documents"] = published.sources(beside.quoted)
-    return json.dumps(means | whole | extra, indent=1, allow_nan=False)
+    return json.dumps(means | results.to_dict() | extra, indent=1, allow_nan=False)
 
 
 def as_markdown(results: Results, beside: Beside = PLAIN) -> str:
