@@ -135,10 +135,11 @@ def chooser(
 
 def write(gallery: "Gallery", out: Path) -> None:
     """The sheet and the page, into the folder `out`."""
-    from srkit.evaluate.gallery import page_of, png, sheet_of
+    from srkit.evaluate.gallery import page_of, sheet_of
+    from srkit.evaluate.markup import encoded
     from srkit.files import write_atomically
 
-    sheet, page = png(sheet_of(gallery)), page_of(gallery).encode()
+    sheet, page = encoded(sheet_of(gallery)), page_of(gallery).encode()
     try:
         write_atomically(out / SHEET, lambda file: file.write(sheet))
         write_atomically(out / PAGE, lambda file: file.write(page))

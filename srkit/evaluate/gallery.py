@@ -1,21 +1,17 @@
 """Crops of a set's pictures as every model makes them: where to look, how they score, a sheet and a page of them."""
 
-import base64
-import io
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from importlib.resources import files
 from itertools import combinations
 
 import numpy as np
 import torch
-from PIL import Image
 
 from srkit.components import PairSequence
 from srkit.data.pairs import TooSmall, aligned
 from srkit.errors import DataError
+from srkit.evaluate.markup import article, filled, head_row, table_row
 from srkit.evaluate.protocol import Protocol, protocol_named
 from srkit.evaluate.report import Row, to_table
 from srkit.evaluate.score import ImageScore, Metrics, row_of, score_image
@@ -213,15 +209,8 @@ def disagreeing(compared: Sequence[str], windows: Windows) -> Chooser:
     def choose(i: int, outputs: Mapping[str, np.ndarray]) -> list[Place]:
         pairs = list(combinations([outputs[name].astype(np.int32) for name in compared], 2))
         apart = np.stack([np.abs(a - b).sum(axis=2) for a, b in pairs]).sum(axis=0)  # H,W
-        sums = np.pad(apart.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-        rows, columns = (windows.starts(length)[:: max(1, side // 2 // windows.scale)] for length in apart.shape)
-        if not rows or not columns:
-            return []
-        y, x = np.array(rows)[:, None], np.array(columns)
-        total = sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x]
-        order = sorted(((-int(total[a, b]), top, left) for a, top in enumerate(rows) for b, left in enumerate(columns)))
         places: list[Place] = []
-        for negative, top, left in order:
+        for negative, top, left in largest(apart, windows):
             if not any(windows.overlap(top, left, other) for other in places):
                 difference = -negative / (3 * side**2 * len(pairs))
                 places.append(Place((-difference, i, top, left), top, left, difference))
@@ -230,6 +219,21 @@ def disagreeing(compared: Sequence[str], windows: Windows) -> Chooser:
         return places
 
     return choose
+
+
+def largest(apart: np.ndarray, windows: Windows) -> list[tuple[int, int, int]]:
+    """(minus the sum, top, left) of the windows of a picture by the sum of `apart`, int H,W, in them, largest first.
+
+    They overlap by half. None where the picture is smaller than a window.
+    """
+    side = windows.side
+    rows, columns = (windows.starts(length)[:: max(1, side // 2 // windows.scale)] for length in apart.shape)
+    if not rows or not columns:
+        return []
+    sums = np.pad(apart.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    y, x = np.array(rows)[:, None], np.array(columns)
+    total = sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x]
+    return sorted((-int(total[a, b]), top, left) for a, top in enumerate(rows) for b, left in enumerate(columns))
 
 
 def heading(number: int, crop: Crop) -> str:
@@ -271,43 +275,21 @@ def page_of(gallery: Gallery) -> str:
         "summary": escape(protocol.summary),
         "border": str(protocol.border(gallery.scale)),
         "images": f"{gallery.rows[0].images:,}",
-        "head": "".join(f'<th scope="col">{escape(headings[i])}</th>' for i in keep),
+        "head": head_row(headings[i] for i in keep),
         "body": "".join(table_row(line) for line in rows),
         "origins": f"<ul class=origins>{''.join(origins)}</ul>" if origins else "",
         "options": "".join(f"<option>{escape(label)}</option>" for label in gallery.labels),
-        "crops": "".join(article(number, crop, gallery) for number, crop in enumerate(gallery.crops, 1)),
+        "crops": articles(gallery),
     }
-    template = files("srkit.evaluate").joinpath("gallery.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    return filled("gallery.html", parts)
 
 
-def table_row(cells: Iterable[str]) -> str:
-    first, *others = map(escape, cells)
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{text}</td>" for text in others)}</tr>\n'
-
-
-def article(number: int, crop: Crop, gallery: Gallery) -> str:
-    title = heading(number, crop)
-    items = []
-    for label, pixels in crop.pixels.items():
-        figures = "original" if label == "HR" else f"{gallery.scale} times smaller"
-        if label in crop.psnr:
-            figures = f"<b>{crop.psnr[label]:.2f} dB</b> crop<br>{crop.whole[label]:.2f} dB whole"
-        items.append(
-            f'<li><button type=button><img alt="{escape(f"{title}: {label}")}" src="{data_uri(pixels)}">'
-            f"<span class=name>{escape(label)}</span><span>{figures}</span></button></li>"
-        )
-    return (
-        f"<article id=crop-{number}><h3>{escape(title)}</h3>\n<div class=compare hidden></div>\n"
-        f"<ul class=strip>\n{chr(10).join(items)}\n</ul></article>\n"
-    )
-
-
-def data_uri(pixels: np.ndarray) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
-
-
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="png", optimize=True)
-    return file.getvalue()
+def articles(gallery: Gallery) -> str:
+    found = []
+    for number, crop in enumerate(gallery.crops, 1):
+        figures = {"HR": "original", "LR": f"{gallery.scale} times smaller"}
+        figures |= {
+            label: f"<b>{psnr:.2f} dB</b> crop<br>{crop.whole[label]:.2f} dB whole" for label, psnr in crop.psnr.items()
+        }
+        found.append(article(f"crop-{number}", heading(number, crop), crop.pixels, figures, "png"))
+    return "".join(found)
