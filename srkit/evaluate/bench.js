@@ -168,7 +168,7 @@ if (at("plot")) {
       const group = node("g", { tabindex: 0, role: "img", "aria-label": told }, node("title", {}, told),
         node("circle", { cx: px, cy: py, r: 6, class: front.includes(point) ? "on" : "" }));
       const w = point.name.length * 7.2;
-      const box = [{ x: px + 10, y: py - 7 }, { x: px - w - 10, y: py - 7 }, { x: px - w / 2, y: py - 25 }, { x: px - w / 2, y: py + 11 }]
+      const box = [[8, -22], [8, 6], [-w - 8, -22], [-w - 8, 6], [-w / 2, -27], [-w / 2, 11]].map(([dx, dy]) => ({ x: px + dx, y: py + dy }))
         .map((place) => ({ ...place, w })).find(free);
       if (box) {
         taken.push(box);

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from html import escape
 from importlib.resources import files
 
@@ -26,8 +26,10 @@ def table_row(cells: Iterable[str]) -> str:
     return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{text}</td>" for text in others)}</tr>\n'
 
 
-def head_row(cells: Iterable[str]) -> str:
-    return "".join(f'<th scope="col">{escape(text)}</th>' for text in cells)
+def head_row(cells: Iterable[str], left: Container[str] = ()) -> str:
+    """left: the headings of columns of text."""
+    kinds = {True: ' class="text"', False: ""}
+    return "".join(f'<th scope="col"{kinds[text in left]}>{escape(text)}</th>' for text in cells)
 
 
 def article(anchor: str, title: str, pixels: Mapping[str, np.ndarray], figures: Mapping[str, str], kind: str) -> str:
