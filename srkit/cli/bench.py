@@ -13,9 +13,11 @@ import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, found_sets, scale_of, words
+from srkit.cli.bench_report import measured_costs, show_costs, told_costs, write_page
+from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, check_folder, found_sets, scale_of, words
 from srkit.data.named import set_named
 from srkit.errors import SrkitError, UsageError, missing_path
+from srkit.evaluate.cost_table import SIZES, size_named
 from srkit.plugins import Registry
 
 if TYPE_CHECKING:
@@ -67,6 +69,16 @@ def bench(
     wrapper: Wrappers = None,
     device: Device = "auto",
     precision: Precision = "fp32",
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Multiply-adds, latency and peak memory too, each model in a fresh process.")
+    ] = False,
+    cost_sizes: Annotated[
+        list[str] | None,
+        typer.Option(help="Sizes of the outputs that --cost measures; 640x360,1280x720 if not given."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page with plots and crops, that needs no network.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where scores are kept; a folder in the cache if not given.")
     ] = None,
@@ -110,6 +122,9 @@ def bench(
         return
     if root is not None and not root.expanduser().is_dir():
         raise missing_path(root, "folder")
+    sizes = [size_named(word) for word in words(cost_sizes)] or SIZES
+    if report is not None:
+        check_folder(report)
     registry = display.load()
 
     from srkit.evaluate.require import requirement
@@ -153,7 +168,11 @@ def bench(
     plan = Plan(cells_of(store, subjects, tested), measures, chosen, store)
     fill(plan, registry, device)
     table = plan.results(about_of(plan, search.precision))
+    if cost:
+        table = replace(table, costs=measured_costs(plan, sizes))
     show(table, form, parquet, intervals=intervals, published=published)
+    if report is not None:
+        write_page(plan, table, report, registry, device)
     check(table, required)
 
 
@@ -318,6 +337,8 @@ def show(
     headings, cells, measured = views.table_of(results, extras)
     display.table(headings, cells, right=numeric(headings), sections=[measured - 1] if quoted else [])
     display.result(views.footer(results, extras))
+    if results.costs:
+        show_costs(results)
 
 
 def check(results: "Results", required: "list[Requirement]") -> None:
@@ -365,5 +386,7 @@ def tell(results: "Results") -> None:
         display.say(f"{row.model} x{row.scale}{f' on {row.dataset}' if row.dataset else ''}: {row.error}")
     if len(failed) > TOLD:
         display.say(f"and {len(failed) - TOLD} more rows")
-    if failed:
-        raise SrkitError(f"{len(failed)} of {len(rows)} rows have no scores")
+    gaps = [f"{len(failed)} of {len(rows)} rows have no scores"] if failed else []
+    gaps += told_costs(results)
+    if gaps:
+        raise SrkitError("; ".join(gaps))

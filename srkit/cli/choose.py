@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer.core
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.errors import UnknownName, UsageError
+from srkit.errors import UnknownName, UsageError, one_line
 from srkit.plugins import Choice, Entry, Registry
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -84,3 +85,13 @@ def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | 
     """The wrappers asked for, innermost first."""
     ensemble = [defaults.ENSEMBLE] if self_ensemble else []
     return [registry.choose("wrapper", name) for name in ensemble + words(names)]
+
+
+def check_folder(out: Path) -> None:
+    """Before any work: make the folder, and see that it can be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write into '{out}': {one_line(error)}") from None

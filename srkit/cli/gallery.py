@@ -1,14 +1,13 @@
 """`srkit gallery`: compare the same crops of pictures as several models upscale them."""
 
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import Device, Root, SelfEnsemble, chosen_wrappers, some_words
+from srkit.cli.choose import Device, Root, SelfEnsemble, check_folder, chosen_wrappers, some_words
 from srkit.data.named import set_named
 from srkit.errors import ImageError, UsageError, missing_path, one_line
 from srkit.plugins import Registry
@@ -189,13 +188,3 @@ def measured(pairs: "PairSequence", scale: int) -> list[tuple[int, int]]:
             sizes.append((height // scale * scale, width // scale * scale))
             progress.one_more()
     return sizes
-
-
-def check_folder(out: Path) -> None:
-    """Before any work: make the folder, and see that it can be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(f"cannot write into '{out}': {one_line(error)}") from None

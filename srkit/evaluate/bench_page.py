@@ -114,13 +114,17 @@ class Page:
         return f"{value:.{info(self.results, metric).digits}f}"
 
 
+def page_parts(results: Results) -> Page:
+    return Page(results, rows_of(results), {(row.model, row.scale): row for row in cost_rows(results)})
+
+
 def page_of(results: Results, crops: Sequence[Shown] = ()) -> str:
     """The whole page as text.
 
     crops: from `srkit.evaluate.bench_crops`; without them that part says how to get it. Raises UsageError for scores of
     two protocols.
     """
-    page = Page(results, rows_of(results), {(row.model, row.scale): row for row in cost_rows(results)})
+    page = page_parts(results)
     parts: dict[str, tuple[str, Callable[[], str]]] = {
         "scores": ("Scores", lambda: scores_part(page)),
         "plots": ("Quality and cost", lambda: plot_part(page)),
@@ -255,7 +259,8 @@ def costs_part(page: Page) -> str:
         return ""
     keys = [key for key in page.cost_keys if key[0] != "latency"]
     times = [key for key in page.cost_keys if key[0] == "latency"]
-    head = ["model", "scale", *map(cost_heading, keys), *map(cost_heading, times), "error"]
+    errors = any(row.errors for row in page.costs.values())
+    head = ["model", "scale", *map(cost_heading, keys), *map(cost_heading, times), *["error"] * errors]
     body = []
     for row in page.costs.values():
         cells = [row_head(row.model), cell(f"x{row.scale}", row.scale)]
@@ -267,7 +272,8 @@ def costs_part(page: Page) -> str:
             below = f"± {told('latency', spread / 2)}, {row.conditions[key].get('runs', '?')} runs" if spread else ""
             cells.append(cell("–") if time is None else cell(told("latency", time), time, below=below))
         error = "; ".join(row.errors)
-        body.append(f"<tr>{''.join(cells)}{cell(error, error, kind='long')}</tr>\n")
+        cells += [cell(error, error, kind="long")] * errors
+        body.append(f"<tr>{''.join(cells)}</tr>\n")
     lines = "".join(
         f"<p class=soft>{escape(line[:1].upper() + line[1:])}.</p>\n" for line in notes(page.results) if line
     )

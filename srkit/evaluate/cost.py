@@ -21,7 +21,7 @@ from srkit.errors import OutputError, one_line
 from srkit.evaluate.cost_table import PUBLISHED, TOO_MUCH, Size, lr_of, text_of
 from srkit.evaluate.machine import forget_highest, highest, processor, resident
 from srkit.evaluate.table import Cost
-from srkit.nets import Loaded, forward_of, out_of_memory
+from srkit.nets import Loaded, Precision, forward_of, out_of_memory
 from srkit.plugins import Choice
 from srkit.upscale.marks import passes
 from srkit.upscale.size import pad_to_multiple
@@ -46,7 +46,13 @@ class Unknown(TorchDispatchMode):
 
 
 def measure(
-    loaded: Loaded, wrappers: Sequence[Choice], one: Cost, sizes: Sequence[Size], *, seconds: float
+    loaded: Loaded,
+    wrappers: Sequence[Choice],
+    one: Cost,
+    sizes: Sequence[Size],
+    *,
+    seconds: float,
+    precision: Precision = "fp32",
 ) -> Iterator[Cost]:
     """Each number as soon as it is known, the small sizes first; an error is a number that is not there.
 
@@ -56,11 +62,14 @@ def measure(
     device = next((p.device for p in (*loaded.net.parameters(), *loaded.net.buffers())), torch.device("cpu"))
     yield replace(one, name="parameters", value=float(loaded.parameters))
     yield from multiply_adds(loaded, wrappers, one)
-    upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=0, wrappers=wrappers, in_range=False)
+    how: dict[str, Any] = {"tile": 0, "wrappers": wrappers, "in_range": False, "precision": precision}
+    upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, **how)
     before = None if device.type == "cuda" else resident()
     for size in sorted(sizes, key=lambda size: size[0] * size[1]):
         try:
-            yield from run_costs(upscaler, lr_of(size, loaded.scale), device, size, one, before=before, seconds=seconds)
+            lr_size = lr_of(size, loaded.scale)
+            how = {"before": before, "seconds": seconds, "precision": precision}
+            yield from run_costs(upscaler, lr_size, device, size, one, **how)
         except Exception as error:
             why = TOO_MUCH if ran_out(error) else one_line(error)
             for name in ("latency", "memory"):
@@ -145,6 +154,7 @@ def run_costs(
     *,
     before: int | None,
     seconds: float,
+    precision: Precision,
 ) -> Iterator[Cost]:
     """Memory of the first run, then the times of others. before: bytes of the process before any run, on a CPU."""
     generator = torch.Generator().manual_seed(0)
@@ -155,7 +165,7 @@ def run_costs(
     upscaler(lr)
     finish(device)
     first = time.perf_counter() - begin
-    told = conditions(device, lr) | {"lr": f"{lr_size[0]}x{lr_size[1]}"}
+    told = conditions(device, precision) | {"lr": f"{lr_size[0]}x{lr_size[1]}"}
     one = replace(one, size=text_of(size), conditions=told)
     peak = peak_memory(device)
     if peak is None or allocated is None:
@@ -195,11 +205,11 @@ def finish(device: torch.device) -> None:
         torch.accelerator.synchronize()
 
 
-def conditions(device: torch.device, lr: Tensor) -> dict[str, str]:
+def conditions(device: torch.device, precision: Precision) -> dict[str, str]:
     """What a time and a peak depend on, in words."""
     told = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": str(lr.dtype).removeprefix("torch."),
+        "precision": precision,
         "torch": version("torch"),
         "tiles": "none",
     }

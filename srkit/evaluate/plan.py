@@ -66,6 +66,7 @@ class Subject:
         open: loads it onto a device; raises SrkitError. None for a folder of ready pictures.
         given: the folder of ready pictures.
         error: why it cannot be scored at all.
+        again: what another process needs to load the same, as JSON: see `srkit.weights.alone.Request`.
     """
 
     info: ModelInfo
@@ -73,6 +74,7 @@ class Subject:
     open: "Callable[[torch.device], Opened] | None" = None
     given: Path | None = None
     error: str = ""
+    again: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

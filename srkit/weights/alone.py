@@ -8,15 +8,21 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srkit.errors import SrkitError, one_line
 from srkit.evaluate.cost_table import SIZES, TOO_MUCH, Size
-from srkit.evaluate.machine import first_to_be_killed
+from srkit.evaluate.machine import first_to_be_killed, machine
+from srkit.evaluate.plan import Subject
+from srkit.evaluate.store import Store
 from srkit.evaluate.table import Cost, made
 
+if TYPE_CHECKING:
+    from srkit.nets import Precision
+
+VERSION = 1  # of what is measured: part of the key
 SECONDS = 5.0  # of timed runs for each size, unless three take longer
 LIMIT = 600.0  # seconds for one model at one scale
 PROGRAM = "from srkit.weights.alone import main; main()"
@@ -30,7 +36,7 @@ class Request:
         word: what `load_model` understands: a name or a file.
         model, weights: what the rows are to say.
         wrappers: names, the innermost first.
-        device: the user's word.
+        scale_said, device, precision: as in `srkit.weights.subjects.Search`.
         limit: seconds after which the process is ended.
     """
 
@@ -39,7 +45,9 @@ class Request:
     model: str
     weights: str = ""
     wrappers: Sequence[str] = ()
+    scale_said: bool = True
     device: str = "auto"
+    precision: "Precision" = "fp32"
     sizes: Sequence[Size] = SIZES
     seconds: float = SECONDS
     limit: float = LIMIT
@@ -47,6 +55,32 @@ class Request:
     @property
     def row(self) -> Cost:
         return Cost(self.model, self.scale, "", None, weights=self.weights)
+
+
+def costs_of(
+    store: Store, subjects: Sequence[Subject], sizes: Sequence[Size], done: Callable[[str], None] = lambda text: None
+) -> list[Cost]:
+    """The costs of each model with weights, measured once on this machine and then kept in the store.
+
+    What could not be measured is tried again the next time. done(text) is called after each model.
+    """
+    found: list[Cost] = []
+    for subject in subjects:
+        if subject.error or not subject.again:
+            continue
+        info = subject.info
+        fact = ["cost", VERSION, subject.key, info.scale, sizes, machine(subject.again["device"])]
+        known = store.recall(fact)
+        if isinstance(known, list):
+            found += [replace(made(Cost, row), model=info.name, weights=info.weights) for row in known]
+        else:
+            request = Request(scale=info.scale, model=info.name, weights=info.weights, sizes=sizes, **subject.again)
+            costs = measure_alone(request)
+            if not any(cost.error for cost in costs):
+                store.remember(fact, [asdict(cost) for cost in costs])
+            found += costs
+        done(f"{info.name} x{info.scale}")
+    return found
 
 
 def measure_alone(request: Request) -> list[Cost]:
@@ -115,8 +149,10 @@ def main() -> None:
     try:
         registry = load_plugins()
         wrappers = [registry.choose("wrapper", name) for name in request.wrappers]
-        loaded = load_model(registry, request.word, request.scale, pick_device(request.device))
-        for cost in measure(loaded, wrappers, request.row, request.sizes, seconds=request.seconds):
+        device = pick_device(request.device)
+        loaded = load_model(registry, request.word, request.scale, device, scale_said=request.scale_said)
+        how: dict[str, Any] = {"seconds": request.seconds, "precision": request.precision}
+        for cost in measure(loaded, wrappers, request.row, request.sizes, **how):
             print(json.dumps({"cost": asdict(cost)}), file=out, flush=True)
     except SrkitError as error:
         print(one_line(error), file=sys.stderr)

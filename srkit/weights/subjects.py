@@ -252,7 +252,14 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
             licence=(weights.licence if weights else "") or str(about.get("licence") or ""),
             trained_on=weights.trained_on if weights else "",
         )
-        found.append(Subject(info, key, opener(search, word, scale, wrapper_names)))
+        again = {
+            "word": word,
+            "wrappers": list(wrapper_names),
+            "scale_said": search.scales_said,
+            "device": search.device,
+            "precision": search.precision,
+        }
+        found.append(Subject(info, key, opener(search, word, scale, wrapper_names), again=again))
     return found
 
 

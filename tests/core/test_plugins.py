@@ -225,15 +225,15 @@ def strings_of(path):
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py", "data/named.py", "images.py",
-               "evaluate/given.py", "train/start.py", "weights/convert.py"},
+               "evaluate/bench_page.py", "evaluate/given.py", "train/start.py", "weights/convert.py"},
     "shards": {"data/shards.py"},
     "bicubic": {"imresize.py"},
     "div2k": {"evaluate/protocol.py"},
-    "torch": {"cli/bench.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
+    "torch": {"cli/bench.py", "evaluate/bench_page.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
               "evaluate/history.py", "evaluate/machine.py", "testing/kit.py"},
     "ssim": {"evaluate/published.py"},
-    "psnr": {"evaluate/gallery.py", "evaluate/published.py", "evaluate/report.py", "evaluate/selection.py",
-             "sweep/report.py"},
+    "psnr": {"cli/bench_report.py", "evaluate/bench_crops.py", "evaluate/gallery.py", "evaluate/published.py",
+             "evaluate/report.py", "evaluate/selection.py", "sweep/report.py"},
 }  # fmt: skip
 
 
