@@ -155,7 +155,8 @@ def place_in(hr: np.ndarray, images: Sequence[ImageScore], windows: Windows, wor
 def shown(one: Chosen, crop: Crop, number: int) -> Shown:
     figures = {"HR": "original", "LR": f"{one.scale} times smaller"}
     figures |= {k: f"<b>{psnr:.2f} dB</b> crop<br>{crop.whole[k]:.2f} dB whole" for k, psnr in crop.psnr.items()}
-    where = "where it is farthest from HR" if one.worst else f"where it gains most on {one.models[-1]}"
+    gains = not one.worst and len(one.models) > 1
+    where = f"where it gains most on {one.models[-1]}" if gains else "where it is farthest from HR"
     place = f"x={crop.place.left}, y={crop.place.top}"
     return Shown(
         f"{number}. {one.dataset} x{one.scale} {one.image}: {one.why}; {where}, at {place}", crop.pixels, figures

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from srkit.evaluate.cost_table import CostRow, cost_rows, notes, sizes_of, told
@@ -82,8 +83,8 @@ class Page:
 
     @property
     def cost_keys(self) -> list[tuple[str, str]]:
-        """(name, size) of the costs that are columns."""
-        costs = self.results.costs
+        """(name, size) of the costs that some model has."""
+        costs = [cost for cost in self.results.costs if cost.value is not None]
         names = ("parameters", "multiply_adds", "latency", "memory")
         keys = [(name, size) for name in names for size in sizes_of(costs, name)]
         known = any(model.parameters is not None for model in self.results.models)
@@ -91,9 +92,13 @@ class Page:
 
     @property
     def main_costs(self) -> list[tuple[str, str]]:
-        """Those of the first table: of a latency, that of the largest size; memory is in a table of its own."""
-        largest = dict(self.cost_keys)
-        return [key for key in self.cost_keys if key[0] != "memory" and largest[key[0]] == key[1]]
+        """Those of the first table: of several sizes that which most models have, the largest of them; not memory."""
+        counts = {key: sum(key in row.values for row in self.costs.values()) for key in self.cost_keys}
+        chosen: dict[str, tuple[str, str]] = {}
+        for key, count in counts.items():  # the small sizes first
+            if key[0] != "memory" and (key[0] not in chosen or count >= counts[chosen[key[0]]]):
+                chosen[key[0]] = key
+        return list(chosen.values())
 
     def cost(self, model: str, scale: int, key: tuple[str, str]) -> float | None:
         row = self.costs.get((model, scale))
@@ -357,12 +362,12 @@ def sets_part(page: Page) -> str:
     """What was scored on, and what made its LR."""
     if not page.results.sets:
         return ""
-    body = [
-        f"<tr>{row_head(one.name)}{cell(f'x{one.scale}', one.scale)}{cell(f'{one.images:,}', one.images)}"
-        f"{cell(one.lr_maker or 'not asked', one.lr_maker, kind='long')}"
-        f"{cell(one.content[:12], one.content, kind='text')}{cell(one.folder, one.folder, kind='long')}</tr>\n"
-        for one in page.results.sets
-    ]
+    body = []
+    for one in page.results.sets:
+        texts = [(one.lr_maker or "not asked", "long"), (one.content[:12], "text"), (short_path(one.folder), "long")]
+        cells = [row_head(one.name), cell(f"x{one.scale}", one.scale), cell(f"{one.images:,}", one.images)]
+        cells += [cell(text, text, kind=kind) for text, kind in texts]
+        body.append(f"<tr>{''.join(cells)}</tr>\n")
     return table("sets", ["set", "scale", "pictures", "LR made by", "content", "folder"], body, kind="sortable")
 
 
@@ -384,11 +389,17 @@ def models_part(page: Page) -> str:
             (one.trained_on, "long"),
             (one.training_lr, "text"),
             (one.licence, "text"),
-            (one.origin, "long"),
+            (short_path(one.origin), "long"),
         ]
         cells += [cell(text or "–", text, kind=kind) for text, kind in texts]
         body.append(f"<tr>{''.join(cells)}</tr>\n")
     return table("models", head, body, kind="sortable")
+
+
+def short_path(text: str) -> str:
+    """The end of an absolute path, since a page is given to others; anything else as it is."""
+    path = Path(text)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else text
 
 
 def made_part(page: Page) -> str:
