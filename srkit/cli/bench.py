@@ -13,11 +13,10 @@ import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.bench_report import measured_costs, show_costs, told_costs, write_page
-from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, check_folder, found_sets, scale_of, words
+from srkit.cli.bench_report import checked_before_work, measured_costs, show_costs, told_costs, write_page
+from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, found_sets, scale_of, words
 from srkit.data.named import set_named
 from srkit.errors import SrkitError, UsageError, missing_path
-from srkit.evaluate.cost_table import SIZES, size_named
 from srkit.plugins import Registry
 
 if TYPE_CHECKING:
@@ -122,9 +121,7 @@ def bench(
         return
     if root is not None and not root.expanduser().is_dir():
         raise missing_path(root, "folder")
-    sizes = [size_named(word) for word in words(cost_sizes)] or SIZES
-    if report is not None:
-        check_folder(report)
+    sizes = checked_before_work(words(cost_sizes), report)
     registry = display.load()
 
     from srkit.evaluate.require import requirement
@@ -171,8 +168,7 @@ def bench(
     if cost:
         table = replace(table, costs=measured_costs(plan, sizes))
     show(table, form, parquet, intervals=intervals, published=published)
-    if report is not None:
-        write_page(plan, table, report, registry, device)
+    write_page(plan, table, report, registry, device)
     check(table, required)
 
 

@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srkit.cli import display
+from srkit.cli.choose import check_folder
 from srkit.plugins import Registry
 
 if TYPE_CHECKING:
     from srkit.evaluate.cost_table import Size
     from srkit.evaluate.plan import Plan
     from srkit.evaluate.table import Cost, Results
+
+
+def checked_before_work(sizes: list[str], report: Path | None) -> "Sequence[Size]":
+    """The sizes of outputs to measure; UsageError for what is none, and for a folder that cannot be written."""
+    from srkit.evaluate.cost_table import SIZES, size_named
+
+    if report is not None:
+        check_folder(report)
+    return [size_named(word) for word in sizes] or SIZES
 
 
 def measured_costs(plan: "Plan", sizes: "Sequence[Size]") -> "list[Cost]":
@@ -41,8 +51,10 @@ def told_costs(results: "Results") -> list[str]:
     return [f"{len(failed)} of {len(results.costs)} costs could not be measured"] if failed else []
 
 
-def write_page(plan: "Plan", results: "Results", folder: Path, registry: Registry, device: str) -> None:
-    """The report, with crops of a few pictures that are upscaled once more."""
+def write_page(plan: "Plan", results: "Results", folder: Path | None, registry: Registry, device: str) -> None:
+    """The report, with crops of a few pictures that are upscaled once more; nothing without a folder."""
+    if folder is None:
+        return
     from srkit.evaluate.bench_crops import choose, crops_of
     from srkit.evaluate.bench_plots import can_draw
     from srkit.evaluate.bench_report import PAGE, PLOTS, write_report

@@ -117,7 +117,7 @@ def crops_of(
 
 
 def crop_of(work: Work, one: Chosen, psnr: Psnr) -> Crop | None:
-    """None where the picture is smaller than a crop. Raises SrkitError where it cannot be read."""
+    """None where the picture is smaller than a crop, or has no HR. Raises SrkitError where it cannot be read."""
     protocol = work.plan.protocol
     cells = {
         c.subject.info.name: c for c in work.plan.cells if (c.tested.name, c.tested.scale) == (one.dataset, one.scale)
@@ -126,6 +126,8 @@ def crop_of(work: Work, one: Chosen, psnr: Psnr) -> Crop | None:
     index = next(i for i, picture in enumerate(tested.pictures) if picture.name == one.image)
     assert tested.pairs is not None
     prepared = Prepared(read_pair(tested.pairs, index), one.scale, protocol)
+    if prepared.hr is None:
+        return None
     images: dict[str, ImageScore] = {}
     for model in reversed(one.models):  # the best comes last, as in the gallery
         try:
