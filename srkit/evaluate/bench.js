@@ -127,12 +127,14 @@ if (at("plot")) {
   options(where, data.columns.map((column, i) => [i, `${column.set} x${column.scale}`]));
   options(what, data.metrics.map(({ name }) => [name, name.toUpperCase()]));
   options(cost, data.costs.map((key) => [key, words(key)]));
+  const known = (key) => data.columns.flatMap((column) => column.rows).filter((row) => row.costs[key] > 0).length;
+  cost.value = data.costs.reduce((best, key) => (known(key) > known(best) ? key : best));  // that most models have
   const draw = () => {
     const column = data.columns[where.value];
-    const known = column.rows.filter((row) => row.means[what.value] != null)
+    const all = column.rows.filter((row) => row.means[what.value] != null)
       .map((row) => ({ name: row.model, quality: row.means[what.value], cost: row.costs[cost.value] }));
-    const points = known.filter((point) => point.cost > 0);
-    const levels = known.filter((point) => !(point.cost > 0));
+    const points = all.filter((point) => point.cost > 0);
+    const levels = all.filter((point) => !(point.cost > 0));
     if (!points.length) {
       at("plot").textContent = "No model has both figures.";
       at("front").textContent = "";
@@ -144,7 +146,7 @@ if (at("plot")) {
     const x = [Math.min(...costs) / spread, Math.max(...costs) * spread];
     const prefix = prefixOf(Math.min(...costs), cost.value);
     const { svg, toX, toY, width, height } = axes(at("plot"), {
-      x, y: around(known.map((point) => point.quality), 0.12), log: true, xName: `${words(cost.value)} (log)`,
+      x, y: around(all.map((point) => point.quality), 0.12), log: true, xName: `${words(cost.value)} (log)`,
       yName: titled(what.value), xText: (v) => unit(v, prefixOf(v, cost.value)),
       label: `${what.value.toUpperCase()} against ${words(cost.value)}, ${where.selectedOptions[0].text}`,
     });

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from srkit import defaults
 from srkit.errors import SrkitError, one_line
 from srkit.evaluate.bench_page import Shown
 from srkit.evaluate.compute import Work, made
@@ -30,7 +31,7 @@ class Chosen:
 
     Attributes:
         why: in words.
-        models: the columns, by their mean, the best first.
+        models: the columns, by their mean, the best first, and bicubic, or the model with the lowest mean, last.
         worst: whether the place is wanted where the best model is farthest from HR, else where it gains most on the
             last of `models`.
     """
@@ -77,7 +78,9 @@ def chosen_at(results: Results, scale: int) -> Iterator[Chosen]:
     if not ranked:
         return
     leader = ranked[0]
-    models = (*ranked[: COLUMNS - 1], ranked[-1]) if len(ranked) > COLUMNS else tuple(ranked)
+    floor = defaults.FLOOR if defaults.FLOOR in ranked[1:] else ranked[-1]
+    others = [model for model in ranked if model != floor]
+    models = (*others[: COLUMNS - 1], floor) if floor != leader else (leader,)
     order = sorted(values[leader], key=lambda key: values[leader][key])
     extreme = min(EXTREME, max(1, len(order) // 2))
     called = metric.upper()
@@ -132,7 +135,7 @@ def crop_of(work: Work, one: Chosen, psnr: Psnr) -> Crop | None:
     for model in reversed(one.models):  # the best comes last, as in the gallery
         try:
             sr = made(work, cells[model], tested.pictures[index], prepared)[0]
-        except SrkitError as error:
+        except (SrkitError, MemoryError) as error:
             LOG.warning("%s: %s", model, f"no crop of {one.image}: {one_line(error)}")
             continue
         whole = float(psnr(*protocol.apply(sr, prepared.hr, one.scale)))

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from srkit.evaluate.cost_table import CostRow, cost_rows, notes, sizes_of, told
+from srkit.evaluate.cost_table import CostRow, cost_rows, notes, sizes_of, told, with_spread
 from srkit.evaluate.markup import article, filled, head_row, smallest_kind
 from srkit.evaluate.protocol import protocol_named
 from srkit.evaluate.report import Row, differs
@@ -273,9 +273,9 @@ def costs_part(page: Page) -> str:
             value = page.cost(row.model, row.scale, key)
             cells.append(cell("–") if value is None else cell(told(key[0], value), value))
         for key in times:
-            time, spread = row.values.get(key), row.values.get(("latency_spread", key[1]))
-            below = f"± {told('latency', spread / 2)}, {row.conditions[key].get('runs', '?')} runs" if spread else ""
-            cells.append(cell("–") if time is None else cell(told("latency", time), time, below=below))
+            time, spread = row.values.get(key), row.values.get(("latency_spread", key[1]), 0.0)
+            below = f"{row.conditions[key].get('runs', '?')} runs" if time is not None else ""
+            cells.append(cell("–") if time is None else cell(with_spread(time, spread), time, below=below))
         error = "; ".join(row.errors)
         cells += [cell(error, error, kind="long")] * errors
         body.append(f"<tr>{''.join(cells)}</tr>\n")

@@ -28,6 +28,7 @@ from srkit.upscale.size import pad_to_multiple
 from srkit.upscale.wrap import evaluation_mode, make_upscaler
 
 FEWEST, MOST = 3, 50  # timed runs
+WARM = 3  # runs before them on an accelerator, which chooses its kernels then
 COUNTED = "convolutions, matrix products, attention"
 PROBE = 64  # side of the LR that is counted where the wanted one cannot be, in pixels
 
@@ -172,8 +173,11 @@ def run_costs(
         yield replace(one, name="memory", value=None, conditions=told | {"note": "not measured on this system"})
     else:
         yield replace(one, name="memory", value=float(max(0, peak - allocated)))
+    for _ in range(0 if device.type == "cpu" else WARM - 1):
+        upscaler(lr)
     times = timed(lambda: upscaler(lr), device, first, seconds)
-    one = replace(one, conditions=told | {"runs": str(len(times)), "warm-up": "1 run"})
+    warm = "1 run" if device.type == "cpu" else f"{WARM} runs"
+    one = replace(one, conditions=told | {"runs": str(len(times)), "warm-up": warm})
     quartiles = statistics.quantiles(times, n=4, method="inclusive")
     yield replace(one, name="latency", value=statistics.median(times))
     yield replace(one, name="latency_spread", value=quartiles[2] - quartiles[0])

@@ -93,7 +93,7 @@ def cell(row: CostRow, key: tuple[str, str]) -> str:
         return "-"
     name, size = key
     spread = row.values.get(("latency_spread", size)) if name == "latency" else None
-    return told(name, row.values[key]) + (f" ±{told(name, spread / 2)}" if spread is not None else "")
+    return told(name, row.values[key]) if spread is None else with_spread(row.values[key], spread)
 
 
 def told(name: str, value: float) -> str:
@@ -106,6 +106,12 @@ def told(name: str, value: float) -> str:
     if name == "memory":
         return f"{value / 1e6:,.0f} MB"
     return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
+
+
+def with_spread(seconds: float, spread: float) -> str:
+    """`1.24 ± 0.05 s`: a median, and half the distance between the quartiles."""
+    times, unit = (1, "s") if seconds >= 1 else (1000, "ms")
+    return f"{seconds * times:.3g} ± {spread / 2 * times:.2g} {unit}"
 
 
 def notes(results: Results) -> list[str]:

@@ -22,7 +22,7 @@ def test_costs_are_measured_once_and_a_page_has_the_crops_of_the_models(run_srki
     code, out, err = run_srkit(*words)
     assert code == 0, err
     assert out.index("PSNR") < out.index("memory")
-    assert re.search(r"^ nearest +x2 +0 +- +[\d.]+ m?s ±[\d.]+ m?s +\d+ MB", out, re.M)
+    assert re.search(r"^ nearest +x2 +0 +- +[\d.]+ ± [\d.e-]+ m?s +\d+ MB", out, re.M)
     assert "threads" in out
 
     monkeypatch.setattr(alone, "measure_alone", lambda request: pytest.fail("measured again"))

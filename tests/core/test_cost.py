@@ -12,7 +12,7 @@ from torch import nn
 from srkit.components import Model
 from srkit.errors import UsageError
 from srkit.evaluate.cost import measure, multiply_adds
-from srkit.evaluate.cost_table import TOO_MUCH, cost_table, front, lr_of, size_named, told
+from srkit.evaluate.cost_table import TOO_MUCH, cost_table, front, lr_of, size_named, told, with_spread
 from srkit.evaluate.table import Cost, Results
 from srkit.nets import Loaded, build_net
 from srkit.plugins import Registry
@@ -200,6 +200,7 @@ def test_the_front_is_what_nothing_beats():
 def test_figures_in_words():
     assert [told("parameters", 1369859.0), told("multiply_adds", 3.1625e11)] == ["1,369,859", "316.25 G"]
     assert [told("latency", 1.234), told("latency", 0.01234), told("memory", 3.1e8)] == ["1.23 s", "12.3 ms", "310 MB"]
+    assert [with_spread(1.234, 0.1), with_spread(0.01, 0.0012)] == ["1.23 ± 0.05 s", "10 ± 0.6 ms"]
     assert lr_of((1280, 720), 3) == (427, 240)
     assert size_named(" 640X360 ") == (640, 360)
     for word in ("640", "0x9", "axb", "640x360x3"):
