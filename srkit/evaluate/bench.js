@@ -55,6 +55,8 @@ if (filters[0]) {
   filter();
 }
 
+for (const menus of document.querySelectorAll("[data-menus]")) menus.hidden = false;
+
 const MARGIN = { left: 58, right: 16, top: 14, bottom: 46 };
 
 // Round numbers across a range, or powers of ten and what lies between them.

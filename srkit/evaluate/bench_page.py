@@ -33,7 +33,7 @@ SCORES = """\
 """
 PLOT = """\
 <p>Left is cheaper. Full dots are on the Pareto front: no other model is at least as good for no more.</p>
-<div class=both><label>set <select id=plot-where></select></label>
+<div class=both data-menus hidden><label>set <select id=plot-where></select></label>
 <label>quality <select id=plot-metric></select></label>
 <label>cost <select id=plot-cost></select></label></div>
 <div class=plot id=plot-box><div id=plot>A script draws this plot; the table above has its numbers.</div></div>
@@ -41,7 +41,7 @@ PLOT = """\
 """
 PAIRS = """\
 <p>Each dot is a picture; on the line both models score the same.</p>
-<div class=both><label>set <select id=pairs-where></select></label>
+<div class=both data-menus hidden><label>set <select id=pairs-where></select></label>
 <label>metric <select id=pairs-metric></select></label>
 <label>across <select id=pairs-a></select></label>
 <label>up <select id=pairs-b></select></label></div>

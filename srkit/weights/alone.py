@@ -121,7 +121,7 @@ def cost_of(line: str) -> Cost | None:
     try:
         row: Any = json.loads(line)
         return made(Cost, row["cost"])  # type: ignore[no-any-return]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

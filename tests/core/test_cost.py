@@ -16,6 +16,7 @@ from srkit.evaluate.cost_table import TOO_MUCH, cost_table, front, lr_of, size_n
 from srkit.evaluate.table import Cost, Results
 from srkit.nets import Loaded, build_net
 from srkit.plugins import Registry
+from srkit.weights import alone
 from srkit.weights.alone import Request, measure_alone
 
 
@@ -180,9 +181,11 @@ def test_a_process_of_its_own_that_the_system_ends_is_a_row(install):
     assert failed.error == f"{TOO_MUCH}: the system ended its process"
 
 
-def test_a_model_that_is_not_there_says_so():
-    (failed,) = measure_alone(Request("bicubc", 2, "bicubc", sizes=[(8, 8)]))
-    assert failed.error == "no model called 'bicubc'; did you mean 'bicubic'?"
+def test_the_last_words_of_a_process_that_fails_are_the_error(monkeypatch):
+    ends = "import sys; print('{\"cost\": 1}'); print('a warning', file=sys.stderr); sys.exit(\"no model called 'x'\")"
+    monkeypatch.setattr(alone, "PROGRAM", ends)
+    (failed,) = measure_alone(Request("x", 2, "x", sizes=[(8, 8)]))
+    assert (failed.name, failed.size, failed.error) == ("latency", "8x8", "no model called 'x'")
 
 
 def test_a_process_that_takes_too_long_is_ended():
