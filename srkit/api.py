@@ -74,6 +74,7 @@ def load(
     device: str = "auto",
     tile: int | None = None,
     ensemble: bool = False,
+    precision: str = "fp32",
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "Upscaler":
@@ -82,13 +83,13 @@ def load(
     model: a name, also `name@tag`, a checkpoint, a run's folder, or `owner/name` on the Hugging Face hub; the best
     weights that are installed if not given. scale: the weights' own,
     or 2, if not given. device: "auto" is the accelerator where there is one. tile: side of a tile in input pixels,
-    to bound memory; 0 for none. ensemble: the mean over eight flips and transposes, eight times the work. progress:
-    of a download, on stderr or in the notebook's cell. registry: where names are looked up; the installed plugins when
-    not said.
+    to bound memory; 0 for none. ensemble: the mean over eight flips and transposes, eight times the work. precision:
+    fp32, exact to the bit; bf16 or fp16; "auto" is bf16 where the device multiplies it. progress: of a download, on
+    stderr or in the notebook's cell. registry: where names are looked up; the installed plugins when not said.
 
     Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
     """
-    from srkit.nets import pick_device
+    from srkit.nets import pick_device, precision_of, precision_on
     from srkit.upscale.marks import mark
     from srkit.upscale.wrap import make_upscaler
     from srkit.weights.find import quietly
@@ -100,11 +101,13 @@ def load(
         offer, scale = for_pictures(registry, scale)
         model = offer.word
     place = pick_device(device)
+    precision_on(place, precision)  # a wrong word is told before a download
     with Meter() if progress else nullcontext(quietly) as downloads:
         loaded = load_model(registry, os.fspath(model), scale, place, downloads)
     wrappers = [registry.choose("wrapper", defaults.ENSEMBLE)] if ensemble else []
-    call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers)
-    return Upscaler(loaded, place, call, mark(wrappers))
+    used = precision_of(loaded, place, precision)
+    call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, precision=used)
+    return Upscaler(loaded, place, call, mark(wrappers), precision=used)
 
 
 class Upscaler:
@@ -116,17 +119,19 @@ class Upscaler:
         parameters: how many are trained, as tables count them.
         origin: the weight file; empty for an interpolation.
         device: where it computes.
+        precision: "fp32", or what the network was asked to compute in.
         net: the `torch.nn.Module`.
     """
 
-    def __init__(self, loaded: "Loaded", device: "torch.device", call: Any, mark: str = ""):
+    def __init__(self, loaded: "Loaded", device: "torch.device", call: Any, mark: str = "", *, precision: str = "fp32"):
         self.net: nn.Module = loaded.net
         self.scale, self.name, self.parameters = loaded.scale, loaded.label + mark, loaded.parameters
-        self.origin, self.device = loaded.origin, device
+        self.origin, self.device, self.precision = loaded.origin, device, precision
         self._call = call
 
     def __repr__(self) -> str:
-        return f"<srkit {self.name} x{self.scale}, {self.parameters:,} parameters, on {self.device}>"
+        half = "" if self.precision == "fp32" else f" in {self.precision}"
+        return f"<srkit {self.name} x{self.scale}, {self.parameters:,} parameters, on {self.device}{half}>"
 
     def upscale(self, picture: Any, *, range: Any = None) -> Any:  # noqa: A002 - the option's name
         """The picture `scale` times larger, as what it came.
@@ -227,10 +232,24 @@ class FitResult:
     registry: Registry = field(repr=False, compare=False)
 
     def load(
-        self, scale: int | None = None, *, device: str = "auto", tile: int | None = None, ensemble: bool = False
+        self,
+        scale: int | None = None,
+        *,
+        device: str = "auto",
+        tile: int | None = None,
+        ensemble: bool = False,
+        precision: str = "fp32",
     ) -> Upscaler:
         """The best checkpoint, ready to upscale; arguments as for `srkit.load`."""
-        return load(self.folder, scale, device=device, tile=tile, ensemble=ensemble, registry=self.registry)
+        return load(
+            self.folder,
+            scale,
+            device=device,
+            tile=tile,
+            ensemble=ensemble,
+            precision=precision,
+            registry=self.registry,
+        )
 
     def __str__(self) -> str:
         done = f"{self.steps:,} of {self.run.steps:,} steps done ({self.reason}), in '{self.folder}'"

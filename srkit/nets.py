@@ -89,6 +89,12 @@ def precision_on(device: torch.device | str, word: str) -> Precision:
     return cast(Precision, word)
 
 
+def precision_of(loaded: Loaded, device: torch.device | str, word: str) -> Precision:
+    """`precision_on`; for an interpolation fp32 in any case, since autocast would round pixels."""
+    precision = precision_on(device, word)
+    return precision if loaded.model.component.trainable else "fp32"
+
+
 def build_net(model: Choice, scales: Sequence[int], device: torch.device | str = "cpu") -> nn.Module:
     """Build a model for `scales`; UsageError for a scale it does not offer, PluginError if its code fails."""
     check_scales(model, scales)

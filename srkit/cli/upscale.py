@@ -11,11 +11,13 @@ from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import Device, SelfEnsemble, Wrappers, chosen_wrappers, some_words
 from srkit.errors import SrkitError, UsageError, missing_path, naming, one_line
-from srkit.plugins import Choice
+from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
+    import torch
+
     from srkit.images import Picture
-    from srkit.nets import Loaded
+    from srkit.nets import Loaded, Precision
 
 
 def upscale(
@@ -43,6 +45,13 @@ def upscale(
         str, typer.Option("--range", help="Black and white of gray 16-bit, 32-bit or float pixels: 0,4095.")
     ] = "",
     device: Device = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="fp32, exact to the bit, if not given; bf16, fp16, or what a backend offers; auto: bf16 where the "
+            "device multiplies it."
+        ),
+    ] = None,
     backend: Annotated[str, typer.Option(help="What the network runs in; PyTorch if not given.")] = "",
 ) -> None:
     """Upscale pictures: PHOTO.jpg becomes PHOTO_MODEL_xSCALE.png beside it."""
@@ -53,15 +62,15 @@ def upscale(
     registry = display.load()
 
     from srkit.images import limits, read_picture
-    from srkit.nets import pick_device
+    from srkit.nets import pick_device, precision_of
     from srkit.upscale.marks import mark
     from srkit.weights.loading import load_model
     from srkit.weights.offered import for_pictures
 
     read = partial(read_picture, range=limits(pixel_range) if pixel_range else None)
     wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
-    runtime = registry.choose("backend", backend) if backend else None
     place = pick_device(device)
+    runtime = chosen_backend(registry, backend, precision, place)
     named = bool(model)
     if not named:
         offer, scale = for_pictures(registry, scale)
@@ -69,13 +78,17 @@ def upscale(
     with display.Meter() as meter:
         loaded = load_model(registry, model, scale, place, meter)
     tell_model(loaded, named)
+    used = precision_of(loaded, place, "fp32" if runtime else precision or "fp32")
+    tell_precision(
+        loaded, runtime.options.get("precision", "fp32") if runtime else used, asked=precision, wrapped=bool(wrappers)
+    )
     ending = f"_{loaded.label}{mark(wrappers)}_x{loaded.scale}.png"
     targets = targets_for(inputs, out, ending) if file is None else [file]
 
     failures = []
     for photo, target in zip(inputs, targets, strict=True):
         try:
-            display.result(one(loaded, photo, target, read, wrappers, tile, backend=runtime))
+            display.result(one(loaded, photo, target, read, wrappers, tile, backend=runtime, precision=used))
         except SrkitError as error:
             failures.append(error)
             if len(inputs) > 1:
@@ -84,6 +97,35 @@ def upscale(
         raise SrkitError(f"{len(failures)} of {len(inputs)} pictures could not be upscaled")
     if failures:
         raise failures[0]
+
+
+def chosen_backend(registry: Registry, name: str, precision: str | None, place: "torch.device") -> Choice | None:
+    """What the network is to run in; None is PyTorch. UsageError for a precision that is not offered."""
+    from srkit.nets import native_precision, precision_on
+
+    if not name:
+        precision_on(place, precision or "fp32")
+        return None
+    offered = registry.find("backend", name).component.precisions
+    if precision == "auto":
+        precision = native_precision(place) if native_precision(place) in offered else None
+    if precision and precision not in offered:
+        raise UsageError(f"backend '{name}' computes in {', '.join(offered)}, not in '{precision}'")
+    return registry.choose("backend", name, {"precision": precision} if precision else {})
+
+
+def tell_precision(loaded: "Loaded", used: str, *, asked: str | None, wrapped: bool) -> None:
+    """Say what the network is computed in where it is not fp32, with what that costs where it was measured."""
+    from srkit.weights.offered import RANKED_BY, claims_at
+
+    if used == "fp32":
+        if asked not in (None, "fp32", "auto"):
+            display.say(f"{loaded.label} is an interpolation and is computed in fp32")
+        return
+    claims = claims_at(loaded.weights, loaded.scale) if loaded.weights and not wrapped else {}
+    exact, half = claims.get(RANKED_BY), claims.get(f"{RANKED_BY} {used}")
+    loss = "" if exact is None or half is None else f"; PSNR on Set5 (protocol y) changes by {half - exact:+.4f} dB"
+    display.say(f"computed in {used}{loss}")
 
 
 def tell_model(loaded: "Loaded", named: bool) -> None:
@@ -150,6 +192,7 @@ def one(
     tile: int | None,
     *,
     backend: Choice | None = None,
+    precision: "Precision" = "fp32",
 ) -> str:
     """Upscale one file and say what was written."""
     from srkit.images import write_picture
@@ -171,7 +214,14 @@ def one(
             progress.at(finished)
 
         upscaler = make_upscaler(
-            loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, backend=backend, done=done
+            loaded.net,
+            loaded.model,
+            loaded.scale,
+            tile=tile,
+            wrappers=wrappers,
+            backend=backend,
+            precision=precision,
+            done=done,
         )
         device = next((p.device for p in loaded.net.parameters()), "cpu")
         with naming(str(photo)):

@@ -155,3 +155,39 @@ def test_several_pictures_and_folders(run_srkit, put, photo, tmp_path):
     assert code == 1
     assert out.count("\n") == 2, "the good ones are done"
     assert "1 of 3 pictures could not be upscaled" in err
+
+
+@pytest.mark.parametrize("flags", ["avx512_bf16", "avx2"])
+def test_the_precision_is_fp32_unless_asked_and_its_cost_is_printed(run_srkit, put, photo, monkeypatch, flags):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {flags: True}, raising=False)
+    put("photo.png", photo[:32, :32])
+    words = ["upscale", "photo.png", "--device", "cpu", "--model", "edsr-small@bicubic", "--scale", "2"]
+    pixels = {}
+    for precision in ("", "fp32", "bf16", "auto"):
+        code, _, err = run_srkit(*words, *(["--precision", precision] if precision else []), "-o", "out.png")
+        assert code == 0, err
+        half = precision == "bf16" or (precision == "auto" and flags == "avx512_bf16")
+        assert ("computed in bf16; PSNR on Set5 (protocol y) changes by -0.00" in err) == half
+        assert ("computed in" in err) == half
+        pixels[precision] = read_rgb("out.png").astype(int)
+    assert (pixels[""] == pixels["fp32"]).all()
+    assert 0 < np.abs(pixels["bf16"] - pixels["fp32"]).max() <= 4
+    wanted = "bf16" if flags == "avx512_bf16" else "fp32"
+    assert (pixels["auto"] == pixels[wanted]).all()
+
+
+def test_a_precision_for_an_interpolation_or_a_backend(run_srkit, put, photo):
+    put("photo.png", photo[:32, :32])
+    code, _, err = run_srkit("upscale", "photo.png", "--model", "bicubic", "--precision", "bf16", "-o", "out.png")
+    assert code == 0
+    assert "bicubic is an interpolation and is computed in fp32" in err
+    np.testing.assert_array_equal(read_rgb("out.png"), imresize(photo[:32, :32], 2))
+    words = ["upscale", "photo.png", "--model", "edsr-small", "--scale", "2", "-o", "out.png", "--precision"]
+    code, _, err = run_srkit(*words, "bf16", "--backend", "torch")
+    assert code == 0
+    assert "computed in bf16" in err
+    assert (
+        "backend 'torch' computes in fp32, bf16, fp16, not in 'int8'"
+        in run_srkit(*words, "int8", "--backend", "torch")[2]
+    )
+    assert "no precision called 'int8'" in run_srkit(*words, "int8")[2]

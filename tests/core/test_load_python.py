@@ -13,6 +13,8 @@ import srkit
 from srkit import ImageError, NoWeights, SrkitError, UnknownName, UsageError, imresize
 from srkit.checkpoint import save_tensors
 
+BF16 = {"precision": "bf16"}
+
 
 @pytest.fixture
 def checkpoint(registry, photo) -> Path:
@@ -149,3 +151,14 @@ def test_wrong_words_are_srkit_errors(checkpoint):
         srkit.load(checkpoint, device="gpu")
     with pytest.raises(SrkitError, match="no checkpoint"):
         srkit.load("here/none.safetensors")
+
+
+def test_python_computes_in_the_precision_asked_for(checkpoint, photo):
+    exact, same, half = (srkit.load(checkpoint, device="cpu", **words) for words in ({}, {"precision": "fp32"}, BF16))
+    assert (exact.precision, half.precision, srkit.load("bicubic", **BF16).precision) == ("fp32", "bf16", "fp32")
+    assert repr(half).endswith("on cpu in bf16>")
+    pixels = [each.upscale(photo[:32, :32]).astype(int) for each in (exact, same, half)]
+    assert (pixels[0] == pixels[1]).all()
+    assert 0 < np.abs(pixels[0] - pixels[2]).max() <= 4
+    with pytest.raises(UsageError, match="no precision called 'half'"):
+        srkit.load(checkpoint, precision="half")
