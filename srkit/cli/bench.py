@@ -168,7 +168,7 @@ def bench(
     if cost:
         table = replace(table, costs=measured_costs(plan, sizes))
     show(table, form, parquet, intervals=intervals, published=published)
-    write_page(plan, table, report, registry, device)
+    write_page(plan, table, report, registry, device=device, published=published)
     check(table, required)
 
 

@@ -51,20 +51,23 @@ def told_costs(results: "Results") -> list[str]:
     return [f"{len(failed)} of {len(results.costs)} costs could not be measured"] if failed else []
 
 
-def write_page(plan: "Plan", results: "Results", folder: Path | None, registry: Registry, device: str) -> None:
+def write_page(
+    plan: "Plan", results: "Results", folder: Path | None, registry: Registry, *, device: str, published: bool
+) -> None:
     """The report, with crops of a few pictures that are upscaled once more; nothing without a folder."""
     if folder is None:
         return
     from srkit.evaluate.bench_crops import choose, crops_of
     from srkit.evaluate.bench_plots import can_draw
     from srkit.evaluate.bench_report import PAGE, PLOTS, write_report
+    from srkit.evaluate.published import beside
     from srkit.nets import pick_device
 
     chosen = choose(results)
     psnr = registry.choose("metric", "psnr").build()
     with display.Progress("crops", len(chosen)) as progress:
         crops = crops_of(plan, chosen, pick_device(device), psnr, progress.one_more)
-    written = write_report(results, folder, crops)
+    written = write_report(results, folder, crops, beside(results)[0] if published else ())
     if not can_draw():
         display.say("no plots as files: they need matplotlib; the page has its own")
     display.say(f"report: {folder / PAGE}; {len(written) - 2} plots in {folder / PLOTS}")

@@ -12,13 +12,26 @@ from typing import Any
 from srkit.evaluate.cost_table import CostRow, cost_rows, notes, sizes_of, told, with_spread
 from srkit.evaluate.markup import article, filled, head_row, smallest_kind
 from srkit.evaluate.protocol import protocol_named
+from srkit.evaluate.published import Quoted, sources
 from srkit.evaluate.report import Row, differs
 from srkit.evaluate.statistics import ALPHA, METHOD, TEST, Standing, info, interval, mean, standings, wilcoxon_p
 from srkit.evaluate.table import Results, Score, fingerprint
 from srkit.evaluate.views import rows_of
 
 LISTED = 12  # pictures that are named in a line
-LEFT = ("set", "LR made by", "content", "folder", "weights", "trained on", "its LR", "licence", "origin", "error")
+LEFT = (
+    "set",
+    "LR made by",
+    "content",
+    "folder",
+    "weights",
+    "trained on",
+    "its LR",
+    "licence",
+    "origin",
+    "read in",
+    "error",
+)
 ABOUT = {"command": "command", "date": "date", "srkit": "srkit", "torch": "torch", "device": "measured on"}
 
 SCORES = """\
@@ -123,15 +136,16 @@ def page_parts(results: Results) -> Page:
     return Page(results, rows_of(results), {(row.model, row.scale): row for row in cost_rows(results)})
 
 
-def page_of(results: Results, crops: Sequence[Shown] = ()) -> str:
+def page_of(results: Results, crops: Sequence[Shown] = (), quoted: Sequence[Quoted] = ()) -> str:
     """The whole page as text.
 
-    crops: from `srkit.evaluate.bench_crops`; without them that part says how to get it. Raises UsageError for scores of
-    two protocols.
+    crops: from `srkit.evaluate.bench_crops`; without them that part says why. quoted: published figures, from
+    `srkit.evaluate.published.beside`. Raises UsageError for scores of two protocols.
     """
     page = page_parts(results)
     parts: dict[str, tuple[str, Callable[[], str]]] = {
         "scores": ("Scores", lambda: scores_part(page)),
+        "quoted": ("Published figures, quoted", lambda: quoted_part(page, quoted)),
         "plots": ("Quality and cost", lambda: plot_part(page)),
         "costs": ("What it costs", lambda: costs_part(page)),
         "pictures": ("Picture by picture", lambda: pairs_part(page)),
@@ -249,6 +263,22 @@ def unit(page: Page, metric: str) -> str:
 def cost_heading(key: tuple[str, str]) -> str:
     name, size = key
     return name.replace("_", "-") + (f" {size}" if size else "")
+
+
+def quoted_part(page: Page, quoted: Sequence[Quoted]) -> str:
+    """Figures of others, which are no part of what was measured, with the documents they were read in."""
+    if not quoted:
+        return ""
+    body = []
+    for one in quoted:
+        cells = [row_head(one.method), cell(f"x{one.scale}", one.scale), cell(one.dataset, one.dataset, kind="text")]
+        cells += [cell(one.figures.get(metric, "–"), one.figures.get(metric, "")) for metric in page.metrics]
+        names = ", ".join(one.documents)
+        body.append(f"<tr>{''.join(cells)}{cell(names, names, kind='text')}</tr>\n")
+    head = ["method", "scale", "set", *map(str.upper, page.metrics), "read in"]
+    lines = "".join(f"<li>{escape(line)}</li>" for line in sources(quoted))
+    told = "<p>Not measured here: read in the documents below, of the same sets by the same protocol.</p>\n"
+    return told + table("published figures", head, body, kind="sortable") + f"<ul class=origins>{lines}</ul>\n"
 
 
 def plot_part(page: Page) -> str:

@@ -1,6 +1,7 @@
 """The page of a benchmark: what it shows, that no name becomes markup, that a browser needs no network for it."""
 
 import base64
+import html
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from srkit.errors import SrkitError, UsageError
 from srkit.evaluate.bench_crops import choose
 from srkit.evaluate.bench_page import Shown, page_of
 from srkit.evaluate.bench_report import write_report
+from srkit.evaluate.published import quotes, sources
 from srkit.evaluate.table import Cost, MetricInfo, ModelInfo, Results, Score, SetInfo, read_results
 from tests.browser import Browser, browser
 
@@ -159,6 +161,18 @@ def test_a_table_of_one_model_without_costs_and_sets_is_a_page_too():
     assert [row[3] for row in Read(page).tables[0]] == ["PSNR ", "inf no interval: a score is not finite "]
     with pytest.raises(UsageError, match="two protocols"):
         page_of(Results([*one.scores, Score("a", 2, "s", "p", "psnr", "rgb", 1.0)], metrics=one.metrics))
+
+
+def test_published_figures_are_apart_and_say_where_they_were_read():
+    measured = Results([Score("a", 2, "set5", "p", "psnr", "y", 30.0)], metrics=[MetricInfo("psnr")])
+    row = quotes()[0]
+    page = page_of(measured, quoted=[row])
+    text = re.sub(r"<[^>]*>", "", page)
+    assert ">Published figures, quoted</h2>" in page
+    assert row.method in [line[0].strip() for line in Read(page).tables[1]]
+    assert sources([row])[0] in html.unescape(text)
+    assert row.method not in [line[0].strip() for line in Read(page).tables[0]]
+    assert "quoted</h2>" not in page_of(measured)
 
 
 def test_the_pictures_to_look_at(results):
