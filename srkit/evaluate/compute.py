@@ -19,7 +19,7 @@ from srkit.plugins import Registry
 from srkit.upscale.wrap import to_pixels, to_tensor
 
 Wanted = list[tuple[int, Cell, list[Measure]]]  # by which cell, with its number, a picture is to be scored by what
-Done = Callable[[str, float], None]  # what was done, and the seconds that are left
+Done = Callable[[str, float | None], None]  # what was done, and the seconds that are left
 
 
 @dataclass
@@ -35,10 +35,15 @@ class Work:
     waiting: dict[int, int] = field(default_factory=dict)  # pictures, by subject
 
     @property
-    def left(self) -> float:
-        """Seconds until all is done: each model at its own pace, one that has not begun at the mean of the others."""
+    def left(self) -> float | None:
+        """Seconds until all is done: each model at its own pace, one that has not begun at the mean of the others.
+
+        None where none has begun.
+        """
         paces = {key: sum(times) / len(times) for key, times in self.pace.items()}
-        usual = sum(paces.values()) / len(paces) if paces else 0.0
+        if not paces:
+            return None
+        usual = sum(paces.values()) / len(paces)
         return sum(paces.get(key, usual) * count for key, count in self.waiting.items())
 
 
@@ -109,8 +114,7 @@ def score_picture(
         faults = dict.fromkeys((m.name for m in missing), why) if prepared is None else {}
         if prepared is not None:
             faults = score_cell(work, cell, picture, prepared, missing)
-            if not faults:
-                work.pace.setdefault(subject, []).append(time.perf_counter() - begin)
+            work.pace.setdefault(subject, []).append(time.perf_counter() - begin)
         plan.failures |= {(number, picture.name, metric): text for metric, text in faults.items()}
         work.waiting[subject] -= 1
         done(f"{cell.subject.info.name} x{tested.scale} {tested.name}", work.left)

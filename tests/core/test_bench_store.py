@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from srkit.evaluate.compute import Work
+from srkit.evaluate.plan import Plan
+from srkit.evaluate.protocol import protocol_named
 from srkit.evaluate.store import Kept, Store, file_name
 
 KEY = {"scale": 2, "protocol": "y", "metric": {"name": "srkit:psnr"}, "subject": {"model": {"name": "srkit:edsr"}}}
@@ -83,3 +87,11 @@ def test_the_digest_of_a_file_follows_its_content(tmp_path: Path):
     file.write_bytes(b"two")
     os.utime(file, (1_700_000_000, 1_700_000_000))
     assert store.sha256(file) != first
+
+
+def test_the_time_left_is_of_each_models_own_pace():
+    plan = Plan([], [], protocol_named("y"), Store(None))
+    work = Work(plan, torch.device("cpu"), {}, {}, waiting={1: 10, 2: 10, 3: 4})
+    assert work.left is None, "nothing is known yet"
+    work.pace = {1: [0.1, 0.3], 2: [9.8]}
+    assert work.left == pytest.approx(10 * 0.2 + 10 * 9.8 + 4 * 5.0), "the third at the mean of the others"
