@@ -1,10 +1,11 @@
 """Trainer steps per second over the bare step: what the engine costs beyond the arithmetic.
 
-    python benchmarks/train_throughput.py --data FOLDER [--models small,baseline] [--json]
+    python benchmarks/train_throughput.py --data FOLDER [--models small,baseline] [--precision auto,fp32] [--json]
 
 The bare step is forward, L1, backward and Adam on tensors that lie ready, with the same network, batch
 and precision. It is measured between the steps of a real training (sampling, augmentation, checks, log),
-in turns, so that a noisy machine disturbs both alike; the ratio is the median over the turns.
+in turns, so that a noisy machine disturbs both alike; the ratio is the median over the turns. The trainer averages the
+weights, as it does by default; the bare step does not. Several precisions are trained in turns too, --rounds times.
 """
 
 import argparse
@@ -17,12 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from srkit import load_plugins
-from srkit.nets import AUTOCAST, build_net, pick_device
+from srkit.nets import AUTOCAST, build_net, pick_device, precision_on
 from srkit.run import Run
 from srkit.train.keeper import Limits
 from srkit.train.session import run_training
@@ -69,10 +71,13 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def compare(run: Run, device: torch.device, turns: int, each: int, resident: str) -> dict[str, float]:
-    """Train, with a turn of bare steps after every `each` steps; the median speeds and their ratio."""
+Turns = list[tuple[float, float]]  # seconds of the trainer's steps and of as many bare ones
+
+
+def compare(run: Run, device: torch.device, turns: int, each: int, resident: str) -> Turns:
+    """Train, with a turn of bare steps after every `each` steps."""
     bare = bare_steps(run, device)
-    found: list[tuple[float, float]] = []
+    found: Turns = []
     calls, begun = 0, 0.0
 
     def between() -> bool:
@@ -94,6 +99,11 @@ def compare(run: Run, device: torch.device, turns: int, each: int, resident: str
         run_training(
             run, load_plugins(), Path(place) / "run", device, Silent(), Limits(stop=between), resident=resident
         )
+    return found
+
+
+def speeds(found: Turns, each: int) -> dict[str, float]:
+    """The median speeds and their median ratio."""
     return {
         "trainer_steps_per_s": each / statistics.median(t for t, _ in found),
         "bare_steps_per_s": each / statistics.median(b for _, b in found),
@@ -189,38 +199,66 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of pictures; the shipped samples when not said")
     parser.add_argument("--models", default="small,baseline", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--turns", type=int, default=12, help="in all, shared by the rounds")
+    parser.add_argument("--rounds", type=int, help="trainings a precision; 3 where there are several, else 1")
     parser.add_argument("--steps", type=int, default=0, help="per turn; 10 for small, 4 for baseline, 100 on a GPU")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precision", default="fp32", help="one or several, such as auto,fp32")
     parser.add_argument("--compile", default="off")
     parser.add_argument("--resident", default="auto")
     parser.add_argument("--peer", type=Path, help="a checkout of BasicSR to run on the same data and models")
     parser.add_argument("--json", action="store_true")
     words = parser.parse_args()
     device = pick_device(words.device)
+    precisions = list(dict.fromkeys(precision_on(device, word) for word in words.precision.split(",")))
+    rounds = words.rounds or (3 if len(precisions) > 1 else 1)
     rows = []
     for name in words.models.split(","):
-        values = {
-            "model": {"name": "edsr", **MODELS[name]}, "validate_every": 10**9, "precision": words.precision,
-            "compile": words.compile, "steps": 10**7,
-        }  # fmt: skip
-        if words.data:
-            values["data"] = {"name": "folder", "root": str(words.data)}
-        run = Run.from_dict(values).resolved(load_plugins())
-        each = words.steps or (100 if device.type == "cuda" else {"small": 10, "baseline": 4}[name])
-        row = {"model": name, "device": str(device), "precision": run.precision, "compile": run.compile,
-               "resident": words.resident, **compare(run, device, words.turns, each, words.resident)}  # fmt: skip
-        if words.peer:
-            row["peer_steps_per_s"] = peer(words.peer, words.data, MODELS[name], run, 40)
-            row["over_peer"] = row["trainer_steps_per_s"] / row["peer_steps_per_s"]
-        rows.append(row)
-        if not words.json:
-            told = f"{name:<9} trainer {row['trainer_steps_per_s']:.3f} steps/s, bare {row['bare_steps_per_s']:.3f}"
-            beside = f", BasicSR {row['peer_steps_per_s']:.3f} steps/s" if words.peer else ""
-            print(f"{told}, ratio {row['ratio']:.3f}{beside}", flush=True)
+        each = words.steps or (100 if device.type == "cuda" else {"small": 6, "baseline": 4}[name])
+        runs = {precision: run_of(words, name, precision) for precision in precisions}
+        found: dict[str, Turns] = {precision: [] for precision in precisions}
+        for _ in range(rounds):
+            for precision, run in runs.items():
+                found[precision] += compare(run, device, -(-words.turns // rounds), each, words.resident)
+        own = []
+        for precision, run in runs.items():
+            row = {"model": name, "device": str(device), "precision": precision, "compile": run.compile,
+                   "resident": words.resident, **speeds(found[precision], each)}  # fmt: skip
+            if words.peer:
+                row["peer_steps_per_s"] = peer(words.peer, words.data, MODELS[name], run, 40)
+                row["over_peer"] = row["trainer_steps_per_s"] / row["peer_steps_per_s"]
+            own.append(row)
+            if not words.json:
+                beside = f", BasicSR {row['peer_steps_per_s']:.3f} steps/s" if words.peer else ""
+                print(f"{told(row)}{beside}", flush=True)
+        if len(own) > 1 and not words.json:
+            over = f"{own[0]['precision']} over {own[-1]['precision']}"
+            print(f"{name:<9} {over}: trainer {faster(own, 'trainer'):.2f} times, bare {faster(own, 'bare'):.2f} times")
+        rows += own
     if words.json:
         print(json.dumps({"ratio": min(row["ratio"] for row in rows), "rows": rows}, indent=1))
+
+
+def run_of(words: argparse.Namespace, model: str, precision: str) -> Run:
+    """The run that is trained, with all its defaults but these."""
+    values = {
+        "model": {"name": "edsr", **MODELS[model]}, "validate_every": 10**9, "precision": precision,
+        "compile": words.compile, "steps": 10**7,
+    }  # fmt: skip
+    if words.data:
+        values["data"] = {"name": "folder", "root": str(words.data)}
+    return Run.from_dict(values).resolved(load_plugins())
+
+
+def told(row: dict[str, Any]) -> str:
+    return (
+        f"{row['model']:<9} {row['precision']} trainer {row['trainer_steps_per_s']:.3f} steps/s, "
+        f"bare {row['bare_steps_per_s']:.3f}, ratio {row['ratio']:.3f}"
+    )
+
+
+def faster(rows: list[dict[str, Any]], what: str) -> float:
+    return rows[0][f"{what}_steps_per_s"] / rows[-1][f"{what}_steps_per_s"]
 
 
 if __name__ == "__main__":
