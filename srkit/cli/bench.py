@@ -151,7 +151,7 @@ def bench(
     )
     named = [*expanded(registry, words(models)), *words(checkpoints)]
     asked = named if models or images else [*every_name(registry), *named]
-    given = image_subjects(images or [], search.scales)
+    given = image_subjects(images or [], search.scales, search.scales_said)
     alone = bool(images) and not (sets or lr_only or any(measure.info.reference for measure in measures))
     if alone or lr_only:
         tested = sets_without_hr(store, given if alone else [], words(lr_only), wanted)
@@ -183,9 +183,12 @@ def model_subjects(search: "Search", asked: list[str], explicit: set[str], show_
     return list(found.subjects)
 
 
-def image_subjects(images: Sequence[str], scales: Sequence[int]) -> "list[Subject]":
-    """A subject at each scale for each folder of ready pictures. Raises UsageError for two of one name."""
-    from srkit.evaluate.given import folder_named
+def image_subjects(images: Sequence[str], scales: Sequence[int], said: bool) -> "list[Subject]":
+    """A subject at each scale for each folder of ready pictures. said: the user named the scales.
+
+    Raises UsageError for two folders of one name, or one whose scale nobody says.
+    """
+    from srkit.evaluate.given import check_scales_said, folder_named
     from srkit.evaluate.plan import Subject
     from srkit.evaluate.table import ModelInfo
 
@@ -193,6 +196,8 @@ def image_subjects(images: Sequence[str], scales: Sequence[int]) -> "list[Subjec
     twice = {name for name, _ in folders if [other for other, _ in folders].count(name) > 1}
     if twice:
         raise UsageError(f"--images names two folders '{twice.pop()}'; give each its own name")
+    for name, folder in () if said else folders:
+        check_scales_said(name, folder)
     return [
         Subject(ModelInfo(name, scale, origin=str(folder)), {"images": 1}, given=folder)
         for scale in scales

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,11 @@ class Matched:
     faults: Mapping[str, str]
     several: Sequence[str]
     left: Sequence[Path]
+
+    @property
+    def any(self) -> bool:
+        """Is there a file of any picture?"""
+        return bool(self.files or self.several)
 
 
 class Unpaired:
@@ -78,19 +83,32 @@ def folder_named(word: str) -> tuple[str, Path]:
     return name.strip(), folder
 
 
-def match(folder: Path, set_name: str, names: Sequence[str], scale: int, digest: Callable[[Path], str]) -> Matched:
+def match(
+    folder: Path,
+    set_name: str,
+    names: Sequence[str],
+    scale: int,
+    digest: Callable[[Path], str],
+    *,
+    others: Iterable[str] = (),
+) -> Matched:
     """The file of each picture: of its name, or of its name with something added, `baby_RCAN_x2.png`.
 
     What says another scale, in the file's name or a folder's, is passed over, and so is what says that it is LR or HR.
-    Of several sets in one folder those files are taken that lie in a folder called as the set.
+    Of several sets in one folder those files are taken that lie in a folder called as the set; never those in a folder
+    called as one of `others`.
     """
     paths = list_files(folder)[0]
-    own = [path for path in paths if set_name.lower() in map(str.lower, path.relative_to(folder).parts[:-1])]
+    folders = {path: set(map(str.lower, path.relative_to(folder).parts[:-1])) for path in paths}
+    own = [path for path in paths if set_name.lower() in folders[path]]
+    strange = {name.lower() for name in others} - {set_name.lower()}
+    paths = [path for path in paths if not folders[path] & strange]
     candidates: dict[str, list[Path]] = {name: [] for name in names}
     left = []
     for path in own or paths:
-        name, rest = name_of(path.stem, names)
-        said = scale_said([rest, *reversed(path.relative_to(folder).parts[:-1])])
+        inside = path.relative_to(folder)
+        name, rest = name_of(inside.with_suffix("").as_posix(), names)
+        said = scale_said([rest, *reversed(inside.parts[:-1]), folder.resolve().name])
         if said not in (None, scale):
             continue
         if name and not set(re.split(r"[\W_]+", rest.lower())) & OTHER:
@@ -117,17 +135,25 @@ def contents_of(files: Mapping[str, Path], digest: Callable[[Path], str]) -> dic
     return contents
 
 
-def name_of(stem: str, names: Sequence[str]) -> tuple[str, str]:
-    """The longest name that a file's stem begins with, where the rest is what programs add, and that rest.
+def name_of(path: str, names: Sequence[str]) -> tuple[str, str]:
+    """The longest name that a file's own begins with, where the rest is what programs add, and that rest.
 
-    An empty name where there is none.
+    path: without suffix. Of pictures of one name in several folders it is the one in a folder of that name. An empty
+    name where there is none.
     """
-    for name in sorted(names, key=len, reverse=True):
-        bare = name.rpartition("/")[2]
+    above, _, stem = path.rpartition("/")
+    fitting = []
+    for name in names:
+        inside, _, bare = name.rpartition("/")
         rest = stem.removeprefix(bare)
         if stem == bare or (stem.startswith(bare) and re.match(r"[_\-. +]|x\d(?!\d)", rest, re.IGNORECASE)):
-            return name, rest
-    return "", stem
+            here = f"/{above}".endswith(f"/{inside}") if inside else True
+            fitting.append((len(bare), here, len(inside), name, rest))
+    if not fitting:
+        return "", stem
+    best = max(fitting)
+    twins = [each for each in fitting if each[0] == best[0]]
+    return ("", stem) if len(twins) > 1 and not best[1] else (best[3], best[4])
 
 
 def scale_said(texts: Sequence[str]) -> int | None:
@@ -138,10 +164,23 @@ def scale_said(texts: Sequence[str]) -> int | None:
     return None
 
 
-def leftovers(name: str, set_name: str, scale: int, matched: Matched) -> str:
-    """The files that no picture of the set is called after, in words; empty for none."""
-    if not matched.left:
-        return ""
-    some = ", ".join(path.name for path in matched.left[:NAMED]) + (", ..." if len(matched.left) > NAMED else "")
-    count = f"{len(matched.left)} {'file' if len(matched.left) == 1 else 'files'}"
-    return f"{name} x{scale}: {count} not of {set_name}: {some}"
+def leftovers(name: str, scale: int, matched: Sequence[tuple[str, Matched]]) -> list[str]:
+    """What is used for nothing, in words: files of no picture of any set, and sets of which there is no file.
+
+    matched: what was found for each set, by its name.
+    """
+    told = [f"{name} x{scale}: no picture of {set_name}" for set_name, each in matched if not each.any]
+    unused = [set(each.left) for _, each in matched if each.any]
+    if left := sorted(set.intersection(*unused)) if unused else []:
+        some = ", ".join(path.name for path in left[:NAMED]) + (", ..." if len(left) > NAMED else "")
+        count = f"{len(left)} {'file' if len(left) == 1 else 'files'}"
+        told.append(f"{name} x{scale}: {count} of no picture: {some}")
+    return told
+
+
+def check_scales_said(name: str, folder: Path) -> None:
+    """Raises UsageError where no file or folder says a scale: then the user must."""
+    files = list_files(folder)[0]
+    inside = [path.relative_to(folder) for path in files]
+    if files and not any(scale_said([path.stem, *path.parts[:-1], folder.resolve().name]) for path in inside):
+        raise UsageError(f"--images {name}: '{folder}' does not say its scale; name it, as in --scales 2")

@@ -260,33 +260,32 @@ def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]
     A folder of ready pictures goes with the sets and scales that it has a picture of; it has a cell with an error where
     there is none at all.
     """
-    found, notices, used = [], [], set()
+    found: list[Cell] = []
+    matched: dict[int, list[tuple[str, Matched]]] = {number: [] for number in range(len(subjects))}
     for one in tested:
-        for subject in subjects:
-            if subject.info.scale != one.scale or subject.error:
+        for number, subject in enumerate(subjects):
+            if subject.info.scale != one.scale or subject.error or (one.ready and one.folder != str(subject.given)):
                 continue
             if subject.given is None:
-                if not one.ready:
-                    found.append(Cell(subject, one))
-                continue
-            if one.ready:
-                if one.folder == str(subject.given):
-                    used.add(subject.info.name)
-                    found.append(Cell(subject, one, own_pictures(subject.given, store.sha256)))
+                found.append(Cell(subject, one))
                 continue
             names = [picture.name for picture in one.pictures] if one.hr else []
-            matched = match(subject.given, one.name, names, one.scale, store.sha256)
-            if len(matched.files) + len(matched.several) == 0:
-                continue
-            used.add(subject.info.name)
-            found.append(Cell(subject, one, matched))
-            if notice := leftovers(subject.info.name, one.name, one.scale, matched):
-                notices.append(notice)
-    for subject in subjects:
+            files = match(
+                subject.given, one.name, names, one.scale, store.sha256, others=[each.name for each in tested]
+            )
+            files = own_pictures(subject.given, store.sha256) if one.ready else files
+            matched[number].append((one.name, files))
+            if files.any or one.error:
+                found.append(Cell(subject, one, files))
+    notices = []
+    used = {subjects[number].info.name for number, sets in matched.items() if any(files.any for _, files in sets)}
+    for number, subject in enumerate(subjects):
         if subject.error:
             found.append(Cell(subject, ScoredSet("", subject.info.scale)))
-        elif subject.given and subject.info.name not in used:
-            used.add(subject.info.name)
+        elif subject.given and subject.info.name in used:
+            notices += leftovers(subject.info.name, subject.info.scale, matched[number])
+        elif subject.given:
+            used.add(subject.info.name)  # it is told once
             why = f"no picture in '{subject.given}' is called as one of the sets', as baby.png or baby_x2.png"
             found.append(Cell(replace(subject, error=why), ScoredSet("", subject.info.scale)))
     return found, notices

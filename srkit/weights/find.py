@@ -48,10 +48,17 @@ def missing(model: Choice, name: str, tag: str, scale: int) -> str:
     )
 
 
-def registered_file(model: Choice, weights: Weights, downloads: Downloads = quietly) -> Path:
-    """The file of a plugin's weights: in its package, or in the cache, downloaded now if it is missing."""
+def registered_file(
+    model: Choice, weights: Weights, downloads: Downloads = quietly, *, digest: Callable[[Path], str] = file_sha256
+) -> Path:
+    """The file of a plugin's weights: in its package, or in the cache, downloaded now if it is missing.
+
+    digest: gives a file's SHA-256.
+    """
     if weights.url:
         path = cached_file(weights)
+        if path.is_file() and digest(path) == weights.sha256:
+            return path
         fetch(weights.url, path, sha256=weights.sha256, progress=downloads(f"fetching {path.name}"))
         return path
     package, _, inside = weights.resource.partition(":")
@@ -63,7 +70,7 @@ def registered_file(model: Choice, weights: Weights, downloads: Downloads = quie
         ) from None
     if not path.is_file():
         raise PluginError(f"'{model.entry.qualified}' names the weights '{weights.resource}', which are not there")
-    if weights.sha256 and file_sha256(path) != weights.sha256:
+    if weights.sha256 and digest(path) != weights.sha256:
         raise CheckpointError(f"'{path}' is not the file '{model.entry.qualified}' names: its SHA-256 differs")
     return path
 

@@ -168,7 +168,7 @@ def locate(search: Search, word: str, scale: int) -> Located:
     if not record.trainable:
         return Located(model, model.label)
     for weights in registered(model, scale, tag):
-        path = registered_file(model, weights, search.downloads)
+        path = registered_file(model, weights, search.downloads, digest=store.sha256)
         about = read_about(path) if is_own(path) else {}
         return Located(model, labelled(record, model.label, weights.tag), path, weights, about)
     if record.from_file is not None:

@@ -260,7 +260,7 @@ def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_
     words = ["bench", "--images", "mine=sr", "--sets", "set", "--scales", 2, "--json"]
     code, out, err = run_srkit(*words)
     assert code == 1
-    assert "2 files not of set: img_1_x2_LR.png, other_x2_SR.png" in err
+    assert "2 files of no picture: img_1_x2_LR.png, other_x2_SR.png" in err
     assert "1 of 3 pictures: 'img_2': 'sr' has no picture of this name" in rows_in(out)["mine"]["error"]
     put(tmp_path / "sr" / "img_2_x2.png", photo[:40, :60])
     put(tmp_path / "sr" / "img_1.png", photo[:44, :60])
@@ -269,6 +269,27 @@ def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_
     assert errors.keys() == {"img_1", "img_2"}
     assert "may both be it" in errors["img_1"]
     assert "is 60x40, and HR 'img_2' 60x44" in errors["img_2"]
+
+
+def test_ready_pictures_of_several_sets_lie_in_one_folder(run_srkit, tmp_path: Path, photo):
+    for name, place in (("one", photo[:40, :60]), ("two", photo[40:80, :60])):
+        put(tmp_path / name / "a.png", place)
+        put(tmp_path / "sr" / name / "x2" / "a.png", place)
+    put(tmp_path / "three" / "a.png", photo[:40, :60])
+    put(tmp_path / "parts" / "left" / "a.png", photo[:40, :60])
+    put(tmp_path / "parts" / "right" / "a.png", photo[40:80, :60])
+    for part in ("left", "right"):
+        put(tmp_path / "of-parts" / part / "a_x2.png", photo[:40, :60] if part == "left" else photo[40:80, :60])
+    code, out, err = run_srkit("bench", "--images", "mine=sr", "--sets", "one,two,three", "--scales", 2, "--long")
+    assert code == 0, err
+    found = [(line["dataset"], line["value"]) for line in csv.DictReader(io.StringIO(out)) if line["metric"] == "psnr"]
+    assert found == [("one", "inf"), ("two", "inf")]
+    assert "mine x2: no picture of three" in err
+    code, out, err = run_srkit("bench", "--images", "mine=of-parts", "--sets", "parts", "--scales", 2, "--long")
+    assert code == 0, err
+    assert out.count(",inf,") == 2
+    code, _, err = run_srkit("bench", "--images", "mine=one", "--sets", "one")
+    assert (code, "does not say its scale" in err) == (2, True)
 
 
 def test_a_table_in_other_forms(run_srkit, odd: Path):
