@@ -31,7 +31,7 @@ class Work:
     metrics: Metrics
     faults: dict[str, str]  # of metrics that cannot be built
     opened: dict[int, Opened | str] = field(default_factory=dict)  # by cell's subject; or why it cannot be opened
-    pace: dict[int, list[float]] = field(default_factory=dict)  # seconds a picture, by subject
+    pace: dict[int, tuple[float, int]] = field(default_factory=dict)  # seconds and pictures, by subject
     waiting: dict[int, int] = field(default_factory=dict)  # pictures, by subject
 
     @property
@@ -40,7 +40,7 @@ class Work:
 
         None where none has begun.
         """
-        paces = {key: sum(times) / len(times) for key, times in self.pace.items()}
+        paces = {key: seconds / count for key, (seconds, count) in self.pace.items()}
         if not paces:
             return None
         usual = sum(paces.values()) / len(paces)
@@ -114,7 +114,8 @@ def score_picture(
         faults = dict.fromkeys((m.name for m in missing), why) if prepared is None else {}
         if prepared is not None:
             faults = score_cell(work, cell, picture, prepared, missing)
-            work.pace.setdefault(subject, []).append(time.perf_counter() - begin)
+            seconds, count = work.pace.get(subject, (0.0, 0))
+            work.pace[subject] = seconds + time.perf_counter() - begin, count + 1
         plan.failures |= {(number, picture.name, metric): text for metric, text in faults.items()}
         work.waiting[subject] -= 1
         done(f"{cell.subject.info.name} x{tested.scale} {tested.name}", work.left)

@@ -69,12 +69,13 @@ def to_json(rows: Sequence[Row]) -> str:
     return json.dumps({"protocol": protocol_of(rows), "rows": [row.flat() for row in rows]}, indent=2)
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[Row], **same: str) -> str:
+    """same: columns that have one value in all rows."""
     protocol_of(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0].flat()), lineterminator="\n")
+    writer = csv.DictWriter(text, [*rows[0].flat(), *same], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.flat() for row in rows)
+    writer.writerows(row.flat() | same for row in rows)
     return text.getvalue()
 
 

@@ -18,7 +18,7 @@ from srkit.evaluate.statistics import METHOD, interval, mean
 from srkit.evaluate.table import Results, Score, fingerprint
 
 LONG = ("model", "weights", "origin", "dataset", "content", "image", "scale", "metric", "protocol", "value", "seconds",
-        "error")  # fmt: skip
+        "error", "fingerprint")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def claims_of(claims: Mapping[str, float], dataset: str, protocol: str) -> dict[
 
 def as_csv(results: Results, beside: Beside = PLAIN) -> str:
     """A line a model and set."""
-    return to_csv(rows_of(results, beside))
+    return to_csv(rows_of(results, beside), fingerprint=fingerprint(results))
 
 
 def as_long_csv(results: Results, beside: Beside = PLAIN) -> str:
@@ -106,8 +106,14 @@ def as_long_csv(results: Results, beside: Beside = PLAIN) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, LONG, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: value for name, value in asdict(score).items() if name in LONG} for score in results.scores)
+    writer.writerows(long_rows(results))
     return text.getvalue()
+
+
+def long_rows(results: Results) -> list[dict[str, Any]]:
+    """The scores as dictionaries, with the fingerprint of the whole."""
+    same = {"fingerprint": fingerprint(results)}
+    return [{name: (vars(score) | same)[name] for name in LONG} for score in results.scores]
 
 
 def as_json(results: Results, beside: Beside = PLAIN) -> str:
@@ -149,7 +155,7 @@ def footer(results: Results, beside: Beside = PLAIN) -> str:
 
 def write_parquet(results: Results, path: Path) -> None:
     """The long table as a Parquet file, by pandas or polars. Raises UsageError where neither can."""
-    rows = [{name: value for name, value in asdict(score).items() if name in LONG} for score in results.scores]
+    rows = long_rows(results)
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in LONG}
     reasons = []
     for write in (by_pandas, by_polars):

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+FOREIGN = Path(__file__).parents[1] / "field" / "data" / "edsr_plain.pth"
 #: from the README of the reference data: what RCAN's authors published, to the last digit that can be measured
 PUBLISHED = {
     ("RCAN", 2): (38.2742, 0.96144),
@@ -193,6 +194,16 @@ def test_what_was_computed_is_not_computed_again(run_srkit, trained: Path, monke
     assert psnr[0] == psnr[1]
 
 
+def test_a_file_of_another_program_is_recognised_once(run_srkit, odd: Path, monkeypatch):
+    words = ["bench", FOREIGN, "--models", "bicubic", "--sets", odd, "--json"]
+    code, out, err = run_srkit(*words)
+    assert code == 0, err
+    rows = {(row["model"], row["scale"]) for row in json.loads(out)["rows"]}
+    assert (str(FOREIGN), 2) in rows
+    monkeypatch.setattr("srkit.weights.loading.load_checkpoint", None)
+    assert json.loads(run_srkit(*words)[1])["rows"] == json.loads(out)["rows"]
+
+
 def test_what_is_known_is_printed_without_torch(run_srkit, trained: Path):
     words = [
         "bench",
@@ -300,7 +311,10 @@ def test_a_table_in_other_forms(run_srkit, odd: Path):
     mean = sum(float(line["value"]) for line in lines if line["metric"] == "psnr" and line["model"] == "nearest") / 3
     _, markdown, _ = run_srkit(*words, "--markdown")
     assert f"| nearest | x2 | three | {mean:.4f} |" in markdown
-    assert "protocol y, fingerprint " in markdown
+    fingerprint = lines[0]["fingerprint"]
+    assert f"protocol y, fingerprint {fingerprint}" in markdown
+    assert run_srkit(*words, "--csv")[1].count(f",{fingerprint}\n") == 2
+    assert json.loads(run_srkit(*words, "--json")[1])["about"]["fingerprint"] == fingerprint
     pandas = pytest.importorskip("pandas")
     code, _, err = run_srkit(*words, "--parquet", "t.parquet")
     assert code == 0, err

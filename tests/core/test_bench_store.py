@@ -93,5 +93,5 @@ def test_the_time_left_is_of_each_models_own_pace():
     plan = Plan([], [], protocol_named("y"), Store(None))
     work = Work(plan, torch.device("cpu"), {}, {}, waiting={1: 10, 2: 10, 3: 4})
     assert work.left is None, "nothing is known yet"
-    work.pace = {1: [0.1, 0.3], 2: [9.8]}
+    work.pace = {1: (0.4, 2), 2: (9.8, 1)}
     assert work.left == pytest.approx(10 * 0.2 + 10 * 9.8 + 4 * 5.0), "the third at the mean of the others"
