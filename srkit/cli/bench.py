@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,18 +13,15 @@ import typer
 from srkit import defaults
 from srkit.cli import display
 from srkit.cli.bench_report import checked_before_work, measured_costs, show_costs, told_costs, write_page
-from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, found_sets, scale_of, words
-from srkit.data.named import set_named
+from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, scale_of, words
 from srkit.errors import SrkitError, UsageError, missing_path
 from srkit.plugins import Registry
 
 if TYPE_CHECKING:
-    from srkit.evaluate.plan import Cell, Plan, ScoredSet, Subject
+    from srkit.evaluate.plan import Plan
     from srkit.evaluate.require import Requirement
-    from srkit.evaluate.store import Store
     from srkit.evaluate.table import Results
     from srkit.nets import Precision as Format
-    from srkit.weights.subjects import Search
 
 DEFAULT_SCALES = (2, 3, 4)
 TOLD = 8  # failures that are told on stderr; the table has all
@@ -128,11 +124,12 @@ def bench(
 
     required = [requirement(text) for text in require or []]
 
-    from srkit.evaluate.plan import Plan, check_references, measure_named
+    from srkit.cli.bench_plan import planned
+    from srkit.evaluate.plan import measure_named
     from srkit.evaluate.protocol import protocol_named
     from srkit.evaluate.store import Store
     from srkit.files import cache_folder
-    from srkit.weights.subjects import Search, every_name, expanded
+    from srkit.weights.subjects import Search
 
     folder = None if no_cache else (results or cache_folder().parent / "results").expanduser()
     store = Store(folder)
@@ -149,20 +146,18 @@ def bench(
         precision=resolved(precision, device),
         wrappers=[chain, [defaults.ENSEMBLE, *chain]] if self_ensemble else [chain],
     )
-    named = [*expanded(registry, words(models)), *words(checkpoints)]
-    asked = named if models or images else [*every_name(registry), *named]
-    given = image_subjects(images or [], search.scales, search.scales_said)
-    alone = bool(images) and not (sets or lr_only or any(measure.info.reference for measure in measures))
-    if alone or lr_only:
-        tested = sets_without_hr(store, given if alone else [], words(lr_only), wanted)
-        if sets:
-            raise UsageError("--lr-only or --sets, not both: with and without HR there are different metrics")
-        check_references(measures, tested)
-    else:
-        tested = opened_sets(registry, store, words(sets), root, search.scales)
-    explicit = {*words(models), *words(checkpoints)}
-    subjects = [*model_subjects(search, asked, explicit, show_all), *given]
-    plan = Plan(cells_of(store, subjects, tested), measures, chosen, store)
+    plan = planned(
+        search,
+        measures,
+        chosen,
+        models=words(models),
+        checkpoints=words(checkpoints),
+        sets=words(sets),
+        images=images or [],
+        lr_only=words(lr_only),
+        root=root,
+        show_all=show_all,
+    )
     fill(plan, registry, device)
     table = plan.results(about_of(plan, search.precision))
     if cost:
@@ -170,95 +165,6 @@ def bench(
     show(table, form, parquet, intervals=intervals, published=published)
     write_page(plan, table, report, registry, device=device, published=published)
     check(table, required)
-
-
-def model_subjects(search: "Search", asked: list[str], explicit: set[str], show_all: bool) -> "list[Subject]":
-    """The models to be scored. explicit: words that must have weights. show_all: say which have none, and why."""
-    from srkit.weights.subjects import find_subjects
-
-    with display.Meter() as meter:
-        found = find_subjects(replace(search, downloads=meter), list(dict.fromkeys(asked)), explicit)
-    for word, why in found.absent.items() if show_all else ():
-        display.say(f"not scored: {word}: {why}")
-    return list(found.subjects)
-
-
-def image_subjects(images: Sequence[str], scales: Sequence[int], said: bool) -> "list[Subject]":
-    """A subject at each scale for each folder of ready pictures. said: the user named the scales.
-
-    Raises UsageError for two folders of one name, or one whose scale nobody says.
-    """
-    from srkit.evaluate.given import check_scales_said, folder_named
-    from srkit.evaluate.plan import Subject
-    from srkit.evaluate.table import ModelInfo
-
-    folders = [folder_named(word) for word in images]
-    twice = {name for name, _ in folders if [other for other, _ in folders].count(name) > 1}
-    if twice:
-        raise UsageError(f"--images names two folders '{twice.pop()}'; give each its own name")
-    for name, folder in () if said else folders:
-        check_scales_said(name, folder)
-    return [
-        Subject(ModelInfo(name, scale, origin=str(folder)), {"images": 1}, given=folder)
-        for scale in scales
-        for name, folder in folders
-    ]
-
-
-def opened_sets(
-    registry: Registry, store: "Store", asked: list[str], root: Path | None, scales: Sequence[int]
-) -> "list[ScoredSet]":
-    """The sets asked for, else those found, each at each scale; says what is HR and LR in them."""
-    from srkit.data.pairs import described
-    from srkit.evaluate.plan import open_set
-
-    chosen = [set_named(registry, word, root) for word in asked] or found_sets(registry, root)
-    names = [name for name, _, _ in chosen]
-    opened = []
-    for scale in scales:
-        for (name, choice, folder), word in zip(chosen, asked or names, strict=True):
-            unique = name if names.count(name) == 1 else word
-            opened.append(one := open_set(store, unique, choice, folder, scale))
-            if one.pairs is not None:
-                display.say(f"{one.name} x{scale}: {described(one.pairs)}")
-    return opened
-
-
-def sets_without_hr(
-    store: "Store", given: "Sequence[Subject]", low_res: list[str], scales: list[int]
-) -> "list[ScoredSet]":
-    """Folders of LR pictures, or ready pictures by themselves, at the scales the user named: nothing else says them."""
-    from srkit.data.pairs import described
-    from srkit.evaluate.plan import without_hr
-
-    if not scales or (given and len(scales) > 1):
-        raise UsageError("pictures without HR do not say their scale: name it, as in --scales 2")
-    opened = [
-        without_hr(store, subject.given, subject.info.scale, low_res=False, name=subject.info.name)
-        for subject in given
-        if subject.given
-    ]
-    for word in low_res:
-        if not (folder := Path(word).expanduser()).is_dir():
-            raise missing_path(folder, "folder")
-        name = folder.resolve().name if low_res.count(word) == 1 else word
-        opened += [without_hr(store, folder, scale, low_res=True, name=name) for scale in scales]
-    for one in opened:
-        if one.pairs is not None:
-            display.say(f"{one.name} x{one.scale}: {described(one.pairs)}")
-    return opened
-
-
-def cells_of(store: "Store", subjects: "list[Subject]", tested: "list[ScoredSet]") -> "list[Cell]":
-    """Each set with each subject of its scale: the rows of the table, in order."""
-    from srkit.evaluate.plan import cells
-
-    made, notices = cells(store, subjects, tested)
-    for notice in notices:
-        display.say(notice)
-    if not made:
-        raise SrkitError("nothing was scored: no model with weights fits the scales and sets asked for")
-    return made
 
 
 def fill(plan: "Plan", registry: Registry, device: str) -> None:
