@@ -128,7 +128,7 @@ def test_plugins_lists_and_shows(run_srkit):
     ]  # fmt: skip
     assert all(p["package"] == "srkit" and p["version"] for p in listed)
     _, table, _ = run_srkit("plugins")
-    assert "edsr, edsr-baseline, edsr-large" in table
+    assert "edsr, edsr-small, edsr-baseline, edsr-large" in table
     _, shown, _ = run_srkit("plugins", "edsr")
     for word in ("n_resblocks", "> 0", "64", "channels in the trunk", "edsr-large: n_resblocks=32", "Lim et al."):
         assert word in shown
