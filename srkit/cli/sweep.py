@@ -59,7 +59,7 @@ def sweep(
         base = merge(base, layer)
 
     from srkit.evaluate.curves import need_matplotlib
-    from srkit.nets import pick_device
+    from srkit.nets import pick_device, precision_on
     from srkit.sweep.grid import claim, parse_vary, plan
     from srkit.sweep.report import to_json, to_table, unfinished, write_report
     from srkit.train.distributed import launched
@@ -72,6 +72,7 @@ def sweep(
     if launched():
         raise UsageError("srkit sweep trains each cell in one process; spread the cells by --only instead of torchrun")
     place = pick_device(device)
+    precision_on(place, precision or "auto")
     folder = out or Path("runs") / f"sweep_{','.join(varied)}"
     cells = plan(registry, base, varied, folder)
     if parts > len(cells):

@@ -120,6 +120,7 @@ def settled(run: Run, folder: Path, device: torch.device, asked: str | None = No
     A run in `folder` that is finished stays as it was trained. UsageError for one that was trained where bf16 is
     multiplied natively and is to go on where it is not: elsewhere sums are rounded in other ways, and it is slow.
     """
+    precision_on(device, asked or "auto")  # a wrong word is told of a finished run too
     about = state.newest(folder) or {}
     if about.get("step", 0) >= run.steps:
         asked = about["run"]["precision"]

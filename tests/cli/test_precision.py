@@ -92,6 +92,9 @@ def test_a_finished_run_keeps_the_precision_it_was_trained_in(run_srkit, tmp_pat
     processor("avx2")
     assert run_srkit("train", "--resume", "run", "--precision", "fp32")[0] == 0
     assert run_of(tmp_path / "run")["precision"] == "bf16"
+    code, _, err = run_srkit("train", "--resume", "run", "--precision", "fp31")
+    assert code == 2
+    assert "no precision called 'fp31'" in err
 
 
 def test_a_run_goes_on_in_fp16_with_a_new_scaler(run_srkit, tmp_path):

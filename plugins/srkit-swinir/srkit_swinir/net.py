@@ -5,6 +5,7 @@ the parameter and buffer names of the authors' code, so that state dicts load in
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 import torch
@@ -90,7 +91,17 @@ class SwinIR(nn.Module):
         x = self.patch_embed["norm"](first.permute(0, 2, 3, 1))  # B,C,H,W -> B,H,W,C
         x = self.norm(self.layers(x)).permute(0, 3, 1, 2)
         x = self.conv_before_upsample(first + self.conv_after_body(x))
-        return self.conv_last(self.upsample(x)) + self.mean  # B,C,H,W -> B,3,s*H,s*W
+        if isinstance(self.conv_last, nn.Identity):
+            return exactly(self.upsample, x) + self.mean  # B,C,H,W -> B,3,s*H,s*W
+        return exactly(self.conv_last, self.upsample(x)) + self.mean
+
+
+def exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """`layer(x)` in the type of the layer's weights, under autocast too: bfloat16 would round pixels to half levels."""
+    device = x.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        result: Tensor = layer(x.to(next(layer.parameters()).dtype))
+    return result
 
 
 class ResidualGroup(nn.Module):

@@ -113,6 +113,15 @@ def test_the_receptive_field_is_the_declared_one(registry, upsampler, window, sc
     assert reach == declared
 
 
+@pytest.mark.parametrize("upsampler", ["pixelshuffle", "pixelshuffledirect"])
+def test_pixels_are_not_rounded_to_bfloat16_in_training(registry, upsampler):
+    net = registry.choose("model", "swinir", {**SMALL, "upsampler": upsampler}).build(2).eval()
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        sr = net(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))) - net.mean
+    assert sr.dtype == torch.float32
+    assert (sr == sr.bfloat16().float()).float().mean() < 0.1, "hardly a pixel is one that bfloat16 can hold"
+
+
 def test_it_keeps_the_contract(registry):
     """srkit's conformance kit on a small one: sizes, types, memory formats, tiles bit for bit, export."""
     from srkit_swinir.net import SwinIR
