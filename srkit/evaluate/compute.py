@@ -101,7 +101,8 @@ def score_picture(
     plan = work.plan
     try:
         assert tested.pairs is not None
-        prepared = Prepared(read_pair(tested.pairs, index), tested.scale, plan.protocol)
+        made = plan.store.lr_file([tested.dataset, picture.content, tested.scale]) if picture.content else None
+        prepared = Prepared(read_pair(tested.pairs, index), tested.scale, plan.protocol, made)
     except TooSmall as error:
         LOG.warning("%s: %s", picture.name, f"left out, too small for '{plan.protocol.name}' at x{tested.scale}")
         plan.leave_out(tested, picture, one_line(error))

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from srkit.components import Pair, PairSequence
 from srkit.data.pairs import TooSmall, aligned, cropped, size
@@ -15,6 +18,7 @@ from srkit.errors import DataError, PluginError, SrkitError, naming, one_line
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.report import Row
 from srkit.evaluate.statistics import mean
+from srkit.files import write_atomically
 from srkit.images import LOG
 from srkit.imresize import imresize
 from srkit.nets import Loaded
@@ -40,12 +44,14 @@ class Prepared:
     Attributes:
         hr: uint8 H,W,3, cropped at the bottom and right to a multiple of the scale; None where there is none.
 
+    made: the file that LR is kept in where it is made, or None.
+
     Raises TooSmall, or DataError where a given LR is not HR's size divided by the scale, to the pixel: what was cropped
     where is then anybody's guess.
     """
 
-    def __init__(self, pair: Pair, scale: int, protocol: Protocol):
-        self.name, self.scale, self.protocol, self.given = pair.name, scale, protocol, pair.lr
+    def __init__(self, pair: Pair, scale: int, protocol: Protocol, made: Path | None = None):
+        self.name, self.scale, self.protocol, self.given, self.made = pair.name, scale, protocol, pair.lr, made
         self.hr: np.ndarray | None = None
         if pair.hr is None:  # a set without HR, for metrics that need none
             return
@@ -67,7 +73,17 @@ class Prepared:
             return self.given
         if self.hr is None:
             raise DataError(f"'{self.name}' has neither LR nor HR, so no model can be scored on it")
-        return imresize(self.hr, 1 / self.scale)
+        if self.made is None:
+            return imresize(self.hr, 1 / self.scale)
+        height, width = self.hr.shape[0] // self.scale, self.hr.shape[1] // self.scale
+        with suppress(OSError, SyntaxError, ValueError), Image.open(self.made) as image:
+            if (image.size, image.mode) == ((width, height), "RGB"):
+                return np.asarray(image)
+        lr = imresize(self.hr, 1 / self.scale)
+        with suppress(OSError):  # it is made again the next time
+            self.made.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.made, partial(Image.fromarray(lr).save, format="png", compress_level=1))
+        return lr
 
     @cached_property
     def reference(self) -> np.ndarray | None:

@@ -84,6 +84,10 @@ class Store:
         self.facts[digest_of(fact)] = value
         self.add(FACTS, {"fact": digest_of(fact), "value": value})
 
+    def lr_file(self, key: Any) -> Path | None:
+        """Where the LR that is made of a picture is kept; None without a folder. key: all that it depends on."""
+        return None if self.folder is None else self.folder / "lr" / f"{digest_of([key, SCORING_VERSION])}.png"
+
     def sha256(self, path: Path) -> str:
         """Of a file; remembered for as long as its size and its times stay."""
         about = path.stat()

@@ -14,6 +14,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from srkit.evaluate import score
+
 FOREIGN = Path(__file__).parents[1] / "field" / "data" / "edsr_plain.pth"
 #: from the README of the reference data: what RCAN's authors published, to the last digit that can be measured
 PUBLISHED = {
@@ -194,6 +196,23 @@ def test_what_was_computed_is_not_computed_again(run_srkit, trained: Path, monke
     assert psnr[0] == psnr[1]
 
 
+def test_lr_is_made_once_and_again_where_it_is_damaged(run_srkit, odd: Path, monkeypatch):
+    words = ["bench", "--sets", odd, "--scales", 2, "--results", "kept", "--csv", "--models"]
+    assert run_srkit(*words, "nearest")[0] == 0
+    files = sorted(Path("kept/lr").iterdir())
+    assert len(files) == 3
+    files[0].write_bytes(files[0].read_bytes()[:300])
+    Image.new("RGB", (3, 3)).save(files[1])
+    made = []
+    real = score.imresize
+    monkeypatch.setattr(score, "imresize", lambda *words: made.append(1) or real(*words))
+    code, out, err = run_srkit(*words, "odd-never,lanczos")
+    assert (code, len(made)) == (0, 2), err
+    _, anew, _ = run_srkit(*words, "odd-never,lanczos", "--no-cache")
+    psnr = [[row["psnr"] for row in csv.DictReader(io.StringIO(text))] for text in (out, anew)]
+    assert psnr[0] == psnr[1]
+
+
 def test_a_file_of_another_program_is_recognised_once(run_srkit, odd: Path, monkeypatch):
     words = ["bench", FOREIGN, "--models", "bicubic", "--sets", odd, "--json"]
     code, out, err = run_srkit(*words)
@@ -260,6 +279,39 @@ def test_a_picture_that_is_rewritten_at_once_is_scored_anew(run_srkit, tmp_path:
         _, out, _ = run_srkit("bench", "--models", "nearest", "--sets", shade.parent, "--scales", 2, "--json")
         scores.append(rows_in(out)["nearest"]["psnr"])
     assert scores[0] != scores[1]
+
+
+TWINS = """
+from srkit import Dataset, Pair, hookimpl
+import numpy as np
+
+class Twins:
+    def __init__(self, root, split, scale):
+        self.hr = np.random.default_rng(3).integers(0, 256, (40, 44, 3), dtype=np.uint8)
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise KeyError("third")
+        return Pair("same", None, self.hr[:, index * 4 :][:, :40])
+
+@hookimpl
+def srkit_datasets():
+    return [Dataset(name="twins", build=Twins)]
+"""
+
+
+def test_a_dataset_of_a_plugin_may_name_two_pictures_alike_and_fail_on_one(run_srkit, install):
+    install("srkit-twins", TWINS)
+    code, out, _ = run_srkit("bench", "--models", "bicubic", "--sets", "twins", "--scales", 2, "--json")
+    assert code == 1
+    scores = {s["image"]: s["value"] for s in json.loads(out)["scores"] if s["metric"] == "psnr"}
+    assert list(scores) == ["same (1)", "same (2)", "picture 3"]
+    assert scores["same (1)"] != scores["same (2)"]
+    assert scores["picture 3"] is None
+    assert "picture 3 of 3 cannot be read: KeyError" in rows_in(out)["bicubic"]["error"]
 
 
 def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_srkit, tmp_path: Path, photo):
