@@ -21,8 +21,8 @@ class Row:
     """One model on one set at one scale. scores: the mean over images by metric, in metric's units.
 
     error: why a score is missing, which is then NaN, as is a time that was not taken. images: that were scored.
-    claims: what is published, by metric. parameters: None where they are not known. intervals: of the means, by metric,
-    where they were asked for.
+    claims: what is published, by metric. digits: after the decimal point, by metric, where a metric says it. parameters:
+    None where they are not known. intervals: of the means, by metric, where they were asked for.
     """
 
     model: str
@@ -36,7 +36,13 @@ class Row:
     origin: str = ""
     error: str = ""
     claims: Mapping[str, float] = field(default_factory=dict)
+    digits: Mapping[str, int] = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    def told(self, metric: str) -> str:
+        """A score as tables print it."""
+        value = self.scores[metric]
+        return f"{value:.{self.digits[metric]}f}" if metric in self.digits else digits(metric, value)
 
     def flat(self) -> dict[str, Any]:
         """The row as JSON and CSV give it. A score that is not finite (identical images) is null."""
@@ -96,7 +102,7 @@ def to_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     errors = any(row.error for row in rows)
     cells = [
         [row.model, f"x{row.scale}", row.dataset]
-        + ["-" if row.error and math.isnan(row.scores[m]) else digits(m, row.scores[m]) + span(row, m) for m in metrics]
+        + ["-" if row.error and math.isnan(row.scores[m]) else row.told(m) + span(row, m) for m in metrics]
         + [claim_of(row, m) for m in claimed]
         + ["-" if row.parameters is None else f"{row.parameters:,}"]
         + ["-" if math.isnan(row.seconds) else f"{row.seconds:.3f}"]

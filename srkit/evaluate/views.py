@@ -65,6 +65,7 @@ def rows_of(results: Results, beside: Beside = PLAIN) -> list[Row]:
                 origin=scores[0].origin,
                 error=error_of(scores),
                 claims={metric: claims[metric] for metric in metrics if metric in claims},
+                digits={metric.name: metric.digits for metric in results.metrics},
             )
         )
         if beside.intervals:

@@ -148,6 +148,9 @@ def test_a_metric_that_fails_loses_its_column_only(run_srkit, odd: Path):
     assert "metric 'fails' fails: LookupError: no such thing" in row["error"]
     assert row["psnr"] > 10
     assert row["sharp:times=2"] == pytest.approx(2 * row["sharp"])
+    _, table, _ = run_srkit(*words[:-1], "sharp,srkit:psnr")
+    assert f" {row['sharp']:.3f} " in table
+    assert f" {row['psnr']:.4f} " in table
     code, _, err = run_srkit(*words[:-1], "sharp:time=2")
     assert (code, "did you mean 'times'?" in err) == (2, True)
 
