@@ -21,8 +21,8 @@ class Row:
     """One model on one set at one scale. scores: the mean over images by metric, in metric's units.
 
     error: why a score is missing, which is then NaN, as is a time that was not taken. images: that were scored.
-    claims: what is published, by metric. digits: after the decimal point, by metric, where a metric says it. parameters:
-    None where they are not known. intervals: of the means, by metric, where they were asked for.
+    claims: what is published, by metric. digits: after the decimal point, by metric, where a metric says it.
+    parameters: None where they are not known. intervals: of the means, by metric, where they were asked for.
     """
 
     model: str
