@@ -317,6 +317,40 @@ def test_a_dataset_of_a_plugin_may_name_two_pictures_alike_and_fail_on_one(run_s
     assert "picture 3 of 3 cannot be read: KeyError" in rows_in(out)["bicubic"]["error"]
 
 
+MANY = """
+import weakref
+from srkit import Dataset, Pair, hookimpl
+import numpy as np
+
+LIVING, MOST = [], []
+
+class Many:
+    def __init__(self, root, split, scale):
+        pass
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        MOST.append(sum(each() is not None for each in LIVING))
+        pixels = np.random.default_rng(index).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        LIVING.append(weakref.ref(pixels))
+        return Pair(f"{index}", None, pixels)
+
+@hookimpl
+def srkit_datasets():
+    return [Dataset(name="many", build=Many)]
+"""
+
+
+def test_pictures_are_not_held_while_others_are_scored(run_srkit, install):
+    install("srkit-many", MANY)
+    code, out, err = run_srkit("bench", "--models", "nearest,bicubic", "--sets", "many", "--scales", 2, "--json")
+    assert (code, rows_in(out)["bicubic"]["images"]) == (0, 60), err
+    living = sys.modules["srkit_many"].MOST  # when the next picture was asked for
+    assert (len(living), max(living) <= 1) == (120, True), "read once to know them, once to score them"
+
+
 def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_srkit, tmp_path: Path, photo):
     for name in ("img_1", "img_10", "img_2"):
         put(tmp_path / "set" / f"{name}.png", photo[: 40 + len(name), :60])
