@@ -15,7 +15,10 @@ from srkit.cli.display import Stop, TrainingDisplay
 from srkit.errors import SrkitError, UsageError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from srkit.sweep.grid import Cell
+    from srkit.sweep.report import Result
 
 
 def sweep(
@@ -89,6 +92,7 @@ def sweep(
     elif results:
         headings, rows = to_table(results)
         display.table(headings, rows, right=range(len(varied), len(varied) + 5))
+    tell_mixed(results, "precision" in varied)
     missing = unfinished(cells)
     if missing:
         display.say(f"{len(results)} of {len(cells)} cells are finished; the same command continues with the others")
@@ -98,6 +102,17 @@ def sweep(
         raise typer.Exit(130)
     if sweeper.failed:
         raise SrkitError(f"{len(sweeper.failed)} of {len(cells)} cells failed: {'; '.join(sweeper.failed)}")
+
+
+def tell_mixed(results: "Sequence[Result]", meant: bool) -> None:
+    """Say where cells were trained in several precisions and nobody meant it: `auto` on machines that differ."""
+    from srkit.train.session import reopen
+
+    found = sorted({reopen(result.cell.folder).precision for result in results})
+    if len(found) > 1 and not meant:
+        display.say(
+            f"cells were trained in {' and '.join(found)}, which is a difference too: --precision trains all in one"
+        )
 
 
 def part_of(text: str | None) -> tuple[int, int]:

@@ -122,6 +122,11 @@ def test_a_sweep_passes_the_precision_on(run_srkit, tmp_path, processor):
     code, _, err = run_srkit(*words, "--precision", "fp32")
     assert code == 0, err
     assert [run_of(tmp_path / "grid" / f"seed={n}")["precision"] for n in (0, 1)] == ["fp32", "fp32"]
+    assert "which is a difference too" not in err
+    (tmp_path / "grid/seed=1/run.toml").write_text(
+        (tmp_path / "grid/seed=1/run.toml").read_text().replace('"fp32"', '"bf16"')
+    )
+    assert "cells were trained in bf16 and fp32, which is a difference too" in run_srkit(*words)[2]
     code, _, err = run_srkit("sweep", "--vary", "precision=fp32,bf16", "--precision", "fp32")
     assert code == 2
     assert "--vary precision and --precision" in err
