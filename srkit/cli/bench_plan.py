@@ -24,6 +24,7 @@ from srkit.evaluate.plan import (
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.store import Store
 from srkit.evaluate.table import ModelInfo
+from srkit.evaluate.traits import told, with_maker
 from srkit.plugins import Registry
 from srkit.weights.subjects import Search, every_name, expanded, find_subjects
 
@@ -60,7 +61,10 @@ def planned(
     else:
         tested = opened_sets(registry, store, sets, root, search.scales)
     subjects = [*model_subjects(search, asked, {*models, *checkpoints}, show_all), *given]
-    return Plan(cells_of(store, subjects, tested), measures, protocol, store)
+    made = cells_of(store, subjects, tested)
+    for line in told(tested, made):
+        display.say(line)
+    return Plan(made, measures, protocol, store)
 
 
 def model_subjects(search: Search, asked: list[str], explicit: set[str], show_all: bool) -> list[Subject]:
@@ -100,7 +104,7 @@ def opened_sets(
     for scale in scales:
         for (name, choice, folder), word in zip(chosen, asked or names, strict=True):
             unique = name if names.count(name) == 1 else word
-            opened.append(one := open_set(store, unique, choice, folder, scale))
+            opened.append(one := with_maker(store, open_set(store, unique, choice, folder, scale)))
             if one.pairs is not None:
                 display.say(f"{one.name} x{scale}: {described(one.pairs)}")
     return opened

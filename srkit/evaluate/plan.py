@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit.components import PairSequence
+from srkit.data.maker import Made
 from srkit.data.pairs import open_dataset
 from srkit.errors import UsageError, one_line
 from srkit.evaluate.given import Matched, Unpaired, leftovers, match, own_pictures
@@ -90,7 +91,7 @@ class ScoredSet:
     """A test set at one scale.
 
     dataset: what reads it, as JSON. error: why it cannot be read at all. hr: it has HR. ready: it is a folder of ready
-    SR pictures, scored by themselves.
+    SR pictures, scored by themselves. made: what made its LR, see `srkit.evaluate.traits`. given: it brings LR.
     """
 
     name: str
@@ -102,6 +103,8 @@ class ScoredSet:
     error: str = ""
     hr: bool = True
     ready: bool = False
+    made: Made | None = None
+    given: bool = False
 
     @cached_property
     def content(self) -> str:
@@ -110,7 +113,8 @@ class ScoredSet:
 
     @property
     def info(self) -> SetInfo:
-        return SetInfo(self.name, self.scale, len(self.pictures), self.content, self.folder)
+        maker = self.made.name if self.made else ""
+        return SetInfo(self.name, self.scale, len(self.pictures), self.content, self.folder, lr_maker=maker)
 
 
 @dataclass(frozen=True)

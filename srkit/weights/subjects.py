@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from srkit.checkpoint import read_about
 from srkit.components import Weights
+from srkit.defaults import TAG_OF_TABLES
 from srkit.errors import (
     CheckpointError,
     FetchError,
@@ -251,6 +252,7 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
             claims=claims_at(weights, scale) if weights and not wrappers else {},
             licence=(weights.licence if weights else "") or str(about.get("licence") or ""),
             trained_on=weights.trained_on if weights else "",
+            training_lr="matlab" if weights and weights.tag == TAG_OF_TABLES else "",
         )
         again = {
             "word": word,

@@ -348,7 +348,7 @@ def test_pictures_are_not_held_while_others_are_scored(run_srkit, install):
     code, out, err = run_srkit("bench", "--models", "nearest,bicubic", "--sets", "many", "--scales", 2, "--json")
     assert (code, rows_in(out)["bicubic"]["images"]) == (0, 60), err
     living = sys.modules["srkit_many"].MOST  # when the next picture was asked for
-    assert (len(living), max(living) <= 1) == (120, True), "read once to know them, once to score them"
+    assert (len(living), max(living) <= 1) == (121, True), "to know them, what made LR, to score them"
 
 
 def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_srkit, tmp_path: Path, photo):
@@ -390,6 +390,22 @@ def test_ready_pictures_of_several_sets_lie_in_one_folder(run_srkit, tmp_path: P
     assert out.count(",inf,") == 2
     code, _, err = run_srkit("bench", "--images", "mine=one", "--sets", "one")
     assert (code, "does not say its scale" in err) == (2, True)
+
+
+def test_lr_that_a_model_was_not_trained_on_is_said(run_srkit, tmp_path: Path, photo):
+    for name, part in (("a", photo[:160, :200]), ("b", photo[100:260, :200])):
+        put(tmp_path / "own" / f"{name}.png", part)
+        put(tmp_path / "taken" / "HR" / f"{name}.png", part)
+        put(tmp_path / "taken" / "LR" / f"{name}.png", part[::2, ::2])
+    words = ["bench", "--models", "edsr-small", "--sets", "own,taken", "--scales", 2, "--json"]
+    code, out, err = run_srkit(*words)
+    assert code == 0, err
+    makers = {one["name"]: one["lr_maker"] for one in json.loads(out)["sets"]}
+    assert makers["own"] == "matlab"
+    assert makers["taken"].startswith("nearest")
+    assert "taken x2: its LR was made by nearest" in err
+    assert "edsr-small x2 on taken: this LR was made by nearest" in err
+    assert "edsr-small x2 on own" not in err
 
 
 def test_a_table_in_other_forms(run_srkit, odd: Path):
