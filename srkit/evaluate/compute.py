@@ -99,12 +99,15 @@ def score_picture(
 ) -> None:
     """One picture by all models that want it."""
     plan = work.plan
+    pair = None
     try:
         assert tested.pairs is not None
+        pair = read_pair(tested.pairs, index)
         made = plan.store.lr_file([tested.dataset, picture.content, tested.scale]) if picture.content else None
-        prepared = Prepared(read_pair(tested.pairs, index), tested.scale, plan.protocol, made)
+        prepared = Prepared(pair, tested.scale, plan.protocol, made)
     except TooSmall as error:
-        LOG.warning("%s: %s", picture.name, f"left out, too small for '{plan.protocol.name}' at x{tested.scale}")
+        told = f"left out, too small for '{plan.protocol.name}' at x{tested.scale}"
+        LOG.warning("%s (%s): %s", picture.name, size(pair.hr) if pair else "", told)
         plan.leave_out(tested, picture, one_line(error))
         prepared, why = None, one_line(error)
     except SrkitError as error:
@@ -142,13 +145,13 @@ def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, mis
             faults[measure.name] = work.faults[measure.name]
             continue
         try:
-            value = measured(measure.name, work.metrics[measure.name], compared, prepared.reference)
+            with naming(picture.name):
+                value = measured(measure.name, work.metrics[measure.name], compared, prepared.reference)
         except SrkitError as error:
             faults[measure.name] = one_line(error)
             continue
-        if np.isnan(value):
-            faults[measure.name] = f"metric '{measure.name}' gives nan of '{picture.name}'"
-            continue
+        if np.isnan(value):  # as SSIM of less than its window: a number that is not one, and so is the mean
+            LOG.warning("%s: %s", picture.name, f"metric '{measure.name}' gives nan at x{cell.tested.scale}")
         kept = Kept(value, seconds, parameters, conditions(work.device) if seconds is not None else "")
         if key := cell.picture_keys.get(picture.name):
             plan.store.keep(cell.store_key(measure, plan.protocol), key, picture.name, kept)
@@ -178,15 +181,16 @@ def opened_by(work: Work, cell: Cell) -> Opened:
     if key not in work.opened:
         assert cell.subject.open is not None
         try:
-            work.opened[key] = cell.subject.open(work.device)
+            work.opened[key] = opened = cell.subject.open(work.device)
+            work.plan.counted[cell.subject.info.name, cell.subject.info.scale] = opened.parameters
         except Exception as error:  # whatever its plugin raises
             work.opened[key] = (
                 f"out of memory loading '{cell.subject.info.name}'" if out_of_memory(error) else one_line(error)
             )
-    opened = work.opened[key]
-    if isinstance(opened, str):
-        raise SrkitError(opened)
-    return opened
+    found = work.opened[key]
+    if isinstance(found, str):
+        raise SrkitError(found)
+    return found
 
 
 def conditions(device: torch.device) -> str:

@@ -160,6 +160,7 @@ class Plan:
     failures: dict[tuple[int, str, str], str] = field(default_factory=dict)
     looked_up: dict[tuple[int, str], Mapping[str, Kept]] = field(default_factory=dict)
     small: dict[tuple[int, str], str] = field(default_factory=dict)
+    counted: dict[tuple[str, int], int] = field(default_factory=dict)  # parameters of what was opened
 
     def known(self, cell: Cell, picture: Picture, measure: Measure) -> Kept | None:
         key = cell.picture_keys.get(picture.name)
@@ -244,8 +245,9 @@ class Plan:
                     yield replace(named, error=why)
 
     def parameters(self, cell: Cell) -> int | None:
-        """As whoever computed a value counted them."""
-        return next((kept.parameters for kept in self.all_kept(cell) if kept.parameters is not None), None)
+        """As whoever computed a value counted them; of a model without values as it was opened."""
+        known = next((kept.parameters for kept in self.all_kept(cell) if kept.parameters is not None), None)
+        return self.counted.get((cell.subject.info.name, cell.subject.info.scale)) if known is None else known
 
     def conditions(self) -> list[str]:
         """Devices, threads and torch versions of all that is in the table."""
@@ -259,8 +261,9 @@ class Plan:
 
 
 def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]) -> tuple[list[Cell], list[str]]:
-    """Each set with each subject of its scale, and notices. A subject that cannot be scored at all is one cell.
+    """Each set with each subject of its scale, and notices.
 
+    A subject that cannot be scored at all is one cell, before the others.
     A folder of ready pictures goes with the sets and scales that it has a picture of; it has a cell with an error where
     there is none at all.
     """
@@ -281,18 +284,17 @@ def cells(store: Store, subjects: Sequence[Subject], tested: Sequence[ScoredSet]
             matched[number].append((one.name, files))
             if files.any or one.error:
                 found.append(Cell(subject, one, files))
-    notices = []
+    notices: list[str] = []
+    broken = [Cell(subject, ScoredSet("", subject.info.scale)) for subject in subjects if subject.error]
     used = {subjects[number].info.name for number, sets in matched.items() if any(files.any for _, files in sets)}
     for number, subject in enumerate(subjects):
-        if subject.error:
-            found.append(Cell(subject, ScoredSet("", subject.info.scale)))
-        elif subject.given and subject.info.name in used:
+        if subject.given and subject.info.name in used:
             notices += leftovers(subject.info.name, subject.info.scale, matched[number])
         elif subject.given:
             used.add(subject.info.name)  # it is told once
             why = f"no picture in '{subject.given}' is called as one of the sets', as baby.png or baby_x2.png"
-            found.append(Cell(replace(subject, error=why), ScoredSet("", subject.info.scale)))
-    return found, notices
+            broken.append(Cell(replace(subject, error=why), ScoredSet("", subject.info.scale)))
+    return [*broken, *found], notices
 
 
 def measure_named(registry: Registry, store: Store, word: str) -> Measure:

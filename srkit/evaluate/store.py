@@ -31,7 +31,7 @@ class Kept:
     """One value of one picture.
 
     Attributes:
-        value: infinite for the PSNR of identical pictures.
+        value: infinite for the PSNR of identical pictures, NaN where the metric says so.
         seconds: that upscaling took; None where nothing was upscaled.
         parameters: of the network; None where there is none.
         where: device, threads and torch version, in words.
@@ -149,7 +149,7 @@ def kept_of(line: Mapping[str, Any]) -> Kept | None:
         numbers = all(n is None or isinstance(n, int | float) for n in (one.seconds, one.parameters))
     except (KeyError, TypeError, ValueError):
         return None
-    return one if numbers and isinstance(line.get("picture"), str) and not math.isnan(one.value) else None
+    return one if numbers and isinstance(line.get("picture"), str) else None
 
 
 def digest_of(value: Any) -> str:

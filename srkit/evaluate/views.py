@@ -82,13 +82,12 @@ def mean_of(values: Sequence[float | None]) -> float:
 
 
 def error_of(scores: Sequence[Score]) -> str:
-    """The first error, and on how many pictures there is one."""
+    """The first error, and on how many pictures there is one, if it is not all."""
     failed = [score for score in scores if score.error]
-    if not failed or not failed[0].image:
-        return failed[0].error if failed else ""
-    pictures = {score.image for score in scores}
-    count = len({score.image for score in failed})
-    return f"{count} of {len(pictures)} pictures: {failed[0].error}" if len(pictures) > 1 else failed[0].error
+    if not failed:
+        return ""
+    pictures, faulty = {score.image for score in scores}, {score.image for score in failed}
+    return failed[0].error + (f" ({len(faulty)} of {len(pictures)} pictures)" if faulty != pictures else "")
 
 
 def claims_of(claims: Mapping[str, float], dataset: str, protocol: str) -> dict[str, float]:

@@ -136,7 +136,7 @@ def find_subjects(search: Search, words: Sequence[str], named: Iterable[str]) ->
             raise next(iter(errors.values()))
         if errors and len(errors) == len(search.scales) and not faults:
             absent[word] = one_line(next(iter(errors.values())))
-        for scale, fault in faults.items():
+        for scale, fault in list(faults.items())[:1]:  # the same file, the same fault
             if word not in said and isinstance(fault, FetchError):
                 absent[word] = one_line(fault)
             else:

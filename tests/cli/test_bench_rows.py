@@ -111,7 +111,8 @@ def test_what_fails_is_a_row_that_says_why_and_the_rest_goes_on(run_srkit, odd: 
     assert [rows[model]["psnr"] is None for model in models] == [True, True, True, False]
     for model, words in zip(models, ("ZeroDivisionError", "not finite", "out of memory"), strict=False):
         assert rows[model]["images"] == 2
-        assert rows[model]["error"].startswith("1 of 3 pictures: 'b': ")
+        assert rows[model]["error"].startswith("'b': ")
+        assert rows[model]["error"].endswith("(1 of 3 pictures)")
         assert words in rows[model]["error"]
         assert f"{model} x2 on three" in err
     scores = [score for score in json.loads(out)["scores"] if score["model"] == "odd-nan"]
@@ -130,7 +131,8 @@ def test_pictures_that_cannot_be_scored_are_said_and_no_mean_is_printed(run_srki
     assert code == 1
     for row in json.loads(out)["rows"]:
         assert (row["psnr"], row["images"]) == (None, 1)
-        assert row["error"].startswith("2 of 3 pictures: 'larger': HR is 100x81, and LR 50x40 times 2 is 100x80")
+        assert row["error"].startswith("'larger': HR is 100x81, and LR 50x40 times 2 is 100x80")
+        assert row["error"].endswith("(2 of 3 pictures)")
     errors = {score["image"]: score["error"] for score in json.loads(out)["scores"] if "error" in score}
     assert errors.keys() == {"larger", "torn"}
     assert "torn.png" in errors["torn"]
@@ -361,7 +363,7 @@ def test_files_of_other_names_are_said_and_two_for_one_picture_are_an_error(run_
     code, out, err = run_srkit(*words)
     assert code == 1
     assert "2 files of no picture: img_1_x2_LR.png, other_x2_SR.png" in err
-    assert "1 of 3 pictures: 'img_2': 'sr' has no picture of this name" in rows_in(out)["mine"]["error"]
+    assert rows_in(out)["mine"]["error"] == "'img_2': 'sr' has no picture of this name (1 of 3 pictures)"
     put(tmp_path / "sr" / "img_2_x2.png", photo[:40, :60])
     put(tmp_path / "sr" / "img_1.png", photo[:44, :60])
     code, out, _ = run_srkit(*words)

@@ -45,7 +45,7 @@ def test_lines_that_are_not_whole_are_passed_over_and_said(tmp_path: Path, caplo
     store.keep(KEY, "bb", "bird", Kept(2.0))
     file = tmp_path / file_name(KEY)
     whole = file.read_bytes()
-    file.write_bytes(whole[:-20] + b'\n\xff\xfe\x00\n[1]\n{"picture": "cc", "value": "nan"}\n' + whole[-90:-30])
+    file.write_bytes(whole[:-20] + b'\n\xff\xfe\x00\n[1]\n{"picture": "cc", "value": "none"}\n' + whole[-90:-30])
     with caplog.at_level(logging.WARNING, "srkit"):
         again = Store(tmp_path)
         assert again.kept(KEY) == {"aa": Kept(1.0)}
