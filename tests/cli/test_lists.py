@@ -12,6 +12,8 @@ from srkit.cli.choose import words
 
 OTHER_GRAMMAR = {
     "--set": "a line of TOML, whose values have commas of their own",
+    "bench --images": "a name and the path of a folder, which may have commas: NAME=DIR",
+    "bench --require": "an expression: edsr-small:set5:x2:psnr>=37.2",
     "plugins install packages": "what pip is told, whose versions have commas: name>=1,<2",
 }
 #: each list -> the rest of the command line, where * is the list; two right words and a wrong one; what is said of that
@@ -23,6 +25,8 @@ LISTS = {
     "bench --sets": ("--models bicubic *", "samples . set55", "no dataset called 'set55'"),
     "bench --scales": ("--models bicubic *", "2 x3 two", "'two' is not a scale"),
     "bench --metrics": ("--models bicubic *", "psnr ssim psrn", "no metric called 'psrn'"),
+    "bench --lr-only": ("--scales 2 --metrics psnr *", ". . nowhere", "no folder 'nowhere'"),
+    "bench --cost-sizes": ("--models bicubic *", "640x480 1280x720 two", "'two' is not the size"),
     "bench --wrapper": (
         "--models bicubic --sets samples *",
         "self-ensemble self-ensemble x8",
