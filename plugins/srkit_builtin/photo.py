@@ -31,10 +31,10 @@ class Photo(nn.Module):
     def __init__(
         self,
         *,
-        clean_prob: Annotated[Probability, "probability that LR stays as it is, clean"] = 0.2,
+        clean_prob: Annotated[Probability, "probability that LR stays as it is, clean"] = 0.3,
         blur_sigma: Annotated[float, Ge(0), Le(4), "largest deviation of the blur, in pixels of LR"] = 0.3,
-        noise: Annotated[float, Ge(0), Le(64), "largest deviation of the noise, of 255"] = 1.5,
-        jpeg_prob: Annotated[Probability, "probability of JPEG, of those that are not clean"] = 0.9,
+        noise: Annotated[float, Ge(0), Le(64), "largest deviation of the noise, of 255"] = 1.0,
+        jpeg_prob: Annotated[Probability, "probability of JPEG, of those that are not clean"] = 0.7,
         jpeg_range: Annotated[tuple[int, int], "lowest and highest quality of JPEG"] = (40, 95),
         full_colour_prob: Annotated[Probability, "probability of a JPEG with all its colour (4:4:4), not 4:2:0"] = 0.2,
     ):
