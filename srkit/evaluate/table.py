@@ -108,7 +108,7 @@ class SetInfo:
         images: how many it has.
         left_out: names of the pictures that were not scored by any model, and why.
         lr_maker: what made its LR pictures, as `srkit data check` names makers; empty: not asked.
-        groups: picture names by what is in them, see `srkit.evaluate.content`.
+        groups: picture names by what is in them; empty until something measures it.
     """
 
     name: str
