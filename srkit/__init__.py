@@ -44,7 +44,9 @@ from srkit.imresize import imresize, imresize_torch
 from srkit.plugins import Registry, load_plugins
 
 if TYPE_CHECKING:
-    from srkit.api import BestScore, FitResult, PictureScore, ScoreResult, Upscaler, fit, load, score
+    from srkit.api.fitting import BestScore, FitResult, fit
+    from srkit.api.scoring import PictureScore, ScoreResult, score
+    from srkit.api.upscaling import Upscaler, load
     from srkit.files import data_folder
     from srkit.images import image_size, list_files, list_images, read_rgb
     from srkit.run import Part, Run
@@ -104,21 +106,21 @@ __all__ = [
 ]
 
 _WHERE = {
-    "BestScore": "api",
-    "FitResult": "api",
+    "BestScore": "api.fitting",
+    "FitResult": "api.fitting",
     "Part": "run",
-    "PictureScore": "api",
+    "PictureScore": "api.scoring",
     "Run": "run",
-    "ScoreResult": "api",
-    "Upscaler": "api",
+    "ScoreResult": "api.scoring",
+    "Upscaler": "api.upscaling",
     "data_folder": "files",
-    "fit": "api",
+    "fit": "api.fitting",
     "image_size": "images",
     "list_files": "images",
     "list_images": "images",
-    "load": "api",
+    "load": "api.upscaling",
     "read_rgb": "images",
-    "score": "api",
+    "score": "api.scoring",
 }
 
 

@@ -21,7 +21,7 @@ from torch import nn
 import srkit
 from srkit import DataError, Model, OptionError, OutputError, Pair, Part, Run, UnknownName, UsageError
 from srkit import progress as shown
-from srkit.api import RunValues
+from srkit.api.fitting import RunValues
 from srkit.run import OWN_KEYS, read_run_file, scalar_options
 
 SMALL = {"name": "edsr", "n_resblocks": 1, "n_feats": 4}
