@@ -55,22 +55,14 @@ class Journal:
         """The result is written. Where the cache cannot be written, nothing is remembered, and no picture fails."""
         was, now = self.begun.get(job) or about(job.source), about(job.target)
         source, target = names_of(job)
-        line = json.dumps({"source": source, "target": target, "was": was, "is": now}) + "\n"
+        line = json.dumps({"source": source, "target": target, "was": was, "is": now})
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             try:
-                os.write(file, b"\n" * self.torn() + line.encode())
+                os.write(file, f"\n{line}\n".encode())  # a line that a kill cut off before it ends there
             finally:
                 os.close(file)
-
-    def torn(self) -> bool:
-        """Does the file end within a line, where a kill cut it off?"""
-        with open(self.path, "rb") as file:
-            if not file.seek(0, os.SEEK_END):
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
 
     def close(self, *, complete: bool) -> None:
         """The run has ended. complete: every picture had its turn, so that the next call begins anew."""

@@ -79,7 +79,7 @@ def targets_of(
       or scale, which only a result has, or `overwrite`. A picture of this call is never overwritten.
 
     Makes no folders. Raises UsageError for a name with a field that is unknown, that leaves the folder, that gives
-    several pictures one name, or that gives a picture its own; and where something may be overwritten that is no result.
+    several pictures one name, or that gives a picture its own; or where a file is there that may be no result.
     """
     check_name(name)
     if overwrite and skip_existing:
