@@ -49,7 +49,8 @@ from srkit.run import Run, read_run_file
 from srkit.train.optim import make_schedule
 from srkit.upscale.wrap import Upscale, make_upscaler, to_pixels, to_tensor
 from srkit.weights.find import checkpoint_in
-from srkit.weights.loading import load_checkpoint, load_model, model_of
+from srkit.weights.loading import load_model
+from srkit.weights.locate import model_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "plugins/srkit_builtin/weights"
@@ -125,10 +126,10 @@ def write_smallest(registry: Registry, path: Path, tensors: Mapping[str, Tensor]
     """Write the weights in fp16 where that costs little, else in fp32. The largest cost of fp16 in dB on Set5."""
     costs = []
     save_tensors(path, tensors, about)
-    whole = [load_checkpoint(registry, path, scale, "cpu") for scale in about["scales"]]
+    whole = [load_model(registry, str(path), scale) for scale in about["scales"]]
     save_tensors(path, halved(tensors), about)
     for each in whole:
-        half = load_checkpoint(registry, path, each.scale, "cpu")
+        half = load_model(registry, str(path), each.scale)
         both = {"fp32": upscaler_of(registry, each), "fp16": upscaler_of(registry, half)}
         scores = psnr_and_ssim(registry, both, "set5", each.scale, data)
         costs.append(scores["fp32"]["psnr"] - scores["fp16"]["psnr"])
@@ -141,7 +142,7 @@ def measure(registry: Registry, path: Path, scales: Sequence[int], data: Path) -
     """(claims, the lines of the record's table): bicubic beside the weights on each set, bf16 on Set5."""
     claims, lines = {}, []
     for scale in scales:
-        loaded = load_checkpoint(registry, path, scale, "cpu")
+        loaded = load_model(registry, str(path), scale)
         floor = load_model(registry, "bicubic", scale)
         mark = f"x{scale} " if len(scales) > 1 else ""
         for name in SETS:
@@ -281,7 +282,7 @@ def ship(run_folder: Path, tag: str, data: Path, note: str) -> str:
         cost = write_smallest(registry, trial, tensors, about, data)
         claims, lines = measure(registry, trial, scales, data)
         shutil.copyfile(trial, path)
-    pixels = {scale: pixels_of(load_checkpoint(registry, path, scale, "cpu")) for scale in scales}
+    pixels = {scale: pixels_of(load_model(registry, str(path), scale)) for scale in scales}
     kinds = {tensor.dtype for tensor in read_tensors(path).values() if tensor.ndim > 1}
     entry = {
         "file": path.name,
@@ -299,7 +300,7 @@ def ship(run_folder: Path, tag: str, data: Path, note: str) -> str:
     }
     log = [json.loads(line) for line in (run_folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     facts = {
-        "run": run, "parameters": parameter_count(load_checkpoint(registry, path, None, "cpu").net), "cost": cost,
+        "run": run, "parameters": parameter_count(load_model(registry, str(path), None).net), "cost": cost,
         "lines": lines, "pixels": pixels, "log": run_folder / "log.jsonl",
         "changed": other_rates(run, log), "note": note,
     }  # fmt: skip

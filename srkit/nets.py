@@ -1,4 +1,4 @@
-"""Build a network, say its scales and its forward by scale, pick its device: the one place."""
+"""Build a network, say its forward by scale, pick its device and precision: the one place."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from srkit.components import Model, Weights
+from srkit.components import Weights
 from srkit.errors import PluginError, SrkitError, UsageError, did_you_mean, one_line
-from srkit.plugins import Choice, labelled
+from srkit.plugins import Choice, check_scales, labelled
 
 Precision = Literal["fp32", "bf16", "fp16"]
 AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -112,14 +112,3 @@ def build_net(model: Choice, scales: Sequence[int], device: torch.device | str =
 def out_of_memory(error: BaseException) -> bool:
     """Is that what it says? On a CPU torch has no type of error for it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def check_scales(model: Choice, scales: Sequence[int]) -> None:
-    """Raises UsageError for a scale the model does not offer, or several where it takes one."""
-    record: Model = model.component
-    for scale in scales:
-        if scale not in record.scales:
-            offered = ", ".join(f"x{s}" for s in record.scales)
-            raise UsageError(f"'{model.label}' does not upscale x{scale}; it offers {offered}")
-    if len(scales) > 1 and not record.multi_scale:
-        raise UsageError(f"'{model.label}' is built for one scale, not {list(scales)}")

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -145,6 +145,17 @@ def plain_tags(model: Model, name: str) -> tuple[str, ...]:
 def labelled(model: Model, name: str, tag: str) -> str:
     """How weights are called: by the name alone where that means them, else `name@tag`."""
     return name if not tag or tag in plain_tags(model, name) else f"{name}{SEPARATOR}{tag}"
+
+
+def check_scales(model: Choice, scales: Sequence[int]) -> None:
+    """Raises UsageError for a scale the model does not offer, or several where it takes one."""
+    record: Model = model.component
+    for scale in scales:
+        if scale not in record.scales:
+            offered = ", ".join(f"x{s}" for s in record.scales)
+            raise UsageError(f"'{model.label}' does not upscale x{scale}; it offers {offered}")
+    if len(scales) > 1 and not record.multi_scale:
+        raise UsageError(f"'{model.label}' is built for one scale, not {list(scales)}")
 
 
 def declared_options(entry: Entry) -> dict[str, Option]:

@@ -13,8 +13,7 @@ import tomli_w
 from srkit.errors import UsageError, one_line
 from srkit.evaluate.selection import Selection, selection_of
 from srkit.files import write_atomically
-from srkit.nets import check_scales
-from srkit.plugins import Registry
+from srkit.plugins import Registry, check_scales
 from srkit.run import Run, merge, parse_assignment
 
 VALIDATIONS = 20  # in each cell, where validate_every is not set

@@ -20,7 +20,8 @@ from srkit.upscale.size import crop_to, pad_to_multiple
 from srkit.upscale.wrap import make_upscaler
 from srkit.weights.find import cached_file, is_own, registered_file
 from srkit.weights.layouts import recognise_by
-from srkit.weights.loading import load_registered
+from srkit.weights.loading import load_located
+from srkit.weights.locate import located_offer
 
 SIZES = ((1, 1), (3, 5), (17, 13), (24, 32))
 SECONDS = 60.0  # after which a model's further scales and presets are left out, and named
@@ -111,7 +112,7 @@ def opened(registry: Registry, entry: Entry, weights: Weights) -> None:
     choice = registry.choose("model", f"{entry.package}:{weights.preset or record.name}")
     try:
         for scale in weights.scales:
-            load_registered(registry, choice, weights, scale, "cpu")
+            load_located(registry, located_offer(choice, weights, scale), "cpu")
         path = registered_file(choice, weights)
         options, other = said_by(registry, choice, weights.scales[0], path)
     except (SrkitError, ModuleNotFoundError, RuntimeError) as error:

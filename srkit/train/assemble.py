@@ -16,8 +16,8 @@ from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_lin
 from srkit.evaluate import protocol as protocols
 from srkit.evaluate.score import Metrics
 from srkit.evaluate.selection import Selection, selection_of
-from srkit.nets import build_net, check_scales, out_of_memory
-from srkit.plugins import Choice, Registry
+from srkit.nets import build_net, out_of_memory
+from srkit.plugins import Choice, Registry, check_scales
 from srkit.run import Part, Run
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard

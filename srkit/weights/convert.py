@@ -16,7 +16,7 @@ from srkit.options import check, options_of
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import checkpoint_in, is_own
 from srkit.weights.layouts import Known, recognise_all
-from srkit.weights.loading import model_of
+from srkit.weights.locate import model_of
 
 OWN = "srkit"
 OWN_SUFFIX = ".safetensors"

@@ -13,7 +13,7 @@ from srkit.nets import build_net, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import is_own
 from srkit.weights.layouts import recognise_all
-from srkit.weights.loading import model_said
+from srkit.weights.locate import model_said
 
 
 def describe(registry: Registry, path: Path, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:

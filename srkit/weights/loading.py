@@ -1,32 +1,20 @@
 """From a word, a model's name or a checkpoint, to a network with trained weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from srkit.checkpoint import load_tensors, read_about, read_mappings, read_tensors
+from srkit.checkpoint import load_tensors, read_mappings, read_tensors
 from srkit.components import Weights
-from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UnknownName, UsageError, one_line
-from srkit.nets import Loaded, build_net, check_scales
+from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UsageError, one_line
+from srkit.nets import Loaded, build_net
 from srkit.plugins import Choice, Registry
-from srkit.weights.find import (
-    CHECKPOINTS,
-    Downloads,
-    find_checkpoint,
-    is_own,
-    is_path,
-    matches,
-    missing,
-    quietly,
-    registered,
-    registered_file,
-    trained_runs,
-)
+from srkit.weights.find import Downloads, find_checkpoint, is_own, is_path, quietly
 from srkit.weights.layouts import Known, recognise_all, recognise_by
+from srkit.weights.locate import Foreign, Located, locate, scale_of
 from srkit.weights.offered import split_tag
 
 
@@ -39,30 +27,15 @@ def load_model(
     *,
     scale_said: bool = True,
 ) -> Loaded:
-    """The model that `word` means: a checkpoint file, a run's folder, a repository of the hub, or a name.
+    """The model that `word` means, as `srkit.weights.locate.locate` finds it, with its weights, on `device`.
 
-    A name's weights are those its plugin registers, else those of the newest run of it below `runs/`; `name@tag` means
-    the registered ones of that tag, a name alone those for clean pictures where there are several.
-    scale: None is the checkpoint's own, or 2. A file that does not say its scale is read as of `scale`, unless
-    `scale_said` is False: then nobody said that it is. Raises UnknownName, UsageError, CheckpointError or FetchError,
-    and NoWeights where a network has no trained weights: random weights are never used.
+    A file that does not say its scale is read as of `scale`, unless `scale_said` is False: then nobody said that it is.
+    Raises what `locate` raises, and CheckpointError where the weights do not fit their model.
     """
-    if is_path(word):
-        return load_checkpoint(registry, find_checkpoint(word, downloads), scale, device, scale_said=scale_said)
-    name, tag = split_tag(registry, word)
-    model = registry.choose("model", name)
-    wanted = scale or next(s for s in (2, *model.component.scales) if s in model.component.scales)
-    check_scales(model, [wanted])
-    if not model.component.trainable:
-        return Loaded(build_net(model, [wanted], device), model, wanted)
-    if offered := registered(model, wanted, tag):
-        return load_registered(registry, model, offered[0], wanted, device, downloads)
-    if model.component.from_file is not None:
-        raise NoWeights(f"'{model.label}' has no weights of its own; name a weight file: --model FILE")
-    for path, about in () if tag else trained_runs():
-        if matches(about, model, word) and wanted in about["scales"]:
-            return load_checkpoint(registry, path, wanted, device)
-    raise NoWeights(missing(model, name, tag, wanted))
+    found = locate(registry, word, scale, downloads)
+    if isinstance(found, Foreign):
+        return load_foreign(registry, found, device, scale_said=scale_said)
+    return load_located(registry, found, device)
 
 
 def find_tensors(
@@ -91,52 +64,51 @@ def find_tensors(
     raise failed[0]
 
 
-def load_checkpoint(
-    registry: Registry, path: Path, scale: int | None, device: torch.device | str, *, scale_said: bool = True
-) -> Loaded:
-    """A network as its checkpoint describes it, or as a plugin that knows the foreign file does."""
-    try:
-        about = read_about(path)
-    except CheckpointError:
-        if foreign := load_foreign(registry, path, scale, device, scale_said=scale_said):
-            return foreign
-        raise
-    return assembled(
-        model_of(registry, path, about), about["scales"], read_tensors(path), path, scale=scale, device=device
-    )
+def load_located(registry: Registry, located: Located, device: torch.device | str) -> Loaded:
+    """A network as its checkpoint describes it, or as its plugin registers it. Raises CheckpointError."""
+    model, path, weights = located.model, located.path, located.weights
+    if path is None:
+        return Loaded(build_net(model, [located.scale], device), model, located.scale)
+    tensors: Mapping[str, Tensor] = read_tensors(path)
+    if weights is None:
+        net = network(model, located.about["scales"], tensors, path)
+    else:
+        net = network(model, weights.scales, as_registered(registry, located, weights, tensors, path), path)
+    return Loaded(net.to(device), model, located.scale, str(path), weights=weights)
 
 
-def assembled(
-    model: Choice,
-    scales: Sequence[int],
-    tensors: Mapping[str, Tensor],
-    path: Path,
-    *,
-    scale: int | None,
-    device: torch.device | str,
-    note: str = "",
-) -> Loaded:
-    """A network built for `scales` with these weights. UsageError for a `scale` that is none of them."""
-    if scale is not None and scale not in scales:
-        raise UsageError(f"'{path}' upscales x{', x'.join(map(str, scales))}, not x{scale}")
+def network(model: Choice, scales: Sequence[int], tensors: Mapping[str, Tensor], path: Path) -> torch.nn.Module:
     net = build_net(model, scales)
     load_tensors(net, tensors, path)
-    return Loaded(net.to(device), model, scale or scales[0], str(path), note)
+    return net
 
 
-def load_foreign(
-    registry: Registry, path: Path, scale: int | None, device: torch.device | str, *, scale_said: bool = True
-) -> Loaded | None:
+def as_registered(
+    registry: Registry, located: Located, weights: Weights, tensors: Mapping[str, Tensor], path: Path
+) -> Mapping[str, Tensor]:
+    """The tensors by srkit's names. CheckpointError where the file is of other scales than its plugin says."""
+    model, said, reads = located.model, located.about.get("scales"), "the file says"
+    if not located.about:
+        options = {**model.options, "scale": located.scale}
+        if known := recognise_by(registry, model.entry, tensors, options):
+            tensors, said, reads = known.reading.tensors, known.reading.scales, f"its layout '{known.layout}' reads"
+    if said is not None and (words := disagreement(weights, said)):
+        raise CheckpointError(f"'{model.entry.qualified}' registers '{path.name}' {words[0]}, and {reads} {words[1]}")
+    return tensors
+
+
+def load_foreign(registry: Registry, file: Foreign, device: torch.device | str, *, scale_said: bool = True) -> Loaded:
     """A weight file srkit did not write: by the first model that knows its layout, else the first plugin that reads it.
 
-    None where none does. CheckpointError where one knows it and cannot use it, or it is unsafe to read.
+    CheckpointError where none does, where one knows it and cannot use it, or it is unsafe to read.
     """
+    path, scale = file.path, file.scale
     known, unreadable = recognise_file(registry, path, {"scale": scale} if scale and scale_said else {})
     if known:
         reading = known.reading
-        return assembled(
-            known.model, reading.scales, reading.tensors, path, scale=scale, device=device, note=known.note
-        )
+        used = scale_of(path, reading.scales, scale)
+        net = network(known.model, reading.scales, reading.tensors, path)
+        return Loaded(net.to(device), known.model, used, str(path), known.note)
     objections: list[SrkitError] = []
     for entry in [entry for entry in registry.of("model") if entry.component.from_file is not None]:
         try:
@@ -149,13 +121,9 @@ def load_foreign(
             continue
         if read is not None:
             net, own = read
-            if scale not in (None, own):
-                raise UsageError(f"'{path}' upscales x{own}, not x{scale}")
-            return Loaded(net.to(device), Choice(entry, {}, path.stem), own, str(path))
-    for objection in (*objections, unreadable):
-        if objection:
-            raise objection
-    return None
+            used = scale_of(path, [own], scale)
+            return Loaded(net.to(device), Choice(entry, {}, path.stem), used, str(path))
+    raise next(error for error in (*objections, unreadable, file.why) if error)
 
 
 def recognise_file(
@@ -170,50 +138,6 @@ def recognise_file(
         return recognise_all(registry, mappings, path, settings), None
     except PluginError as error:
         return None, error
-
-
-def model_of(registry: Registry, path: Path, about: dict[str, Any]) -> Choice:
-    """The model a checkpoint was made with; its plugin may have moved to another package."""
-    said = model_said(path, about)
-    package, _, name = said["name"].rpartition(":")
-    entries = {e.qualified for e in registry.of("model")}
-    try:
-        return registry.choose("model", said["name"] if said["name"] in entries else name, said["options"])
-    except UnknownName as error:
-        raise CheckpointError(
-            f"'{path}' was made with '{said['name']}' {said['version']} and needs the plugin '{package}': {error}"
-        ) from None
-
-
-def model_said(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Name, version and options of a checkpoint's model. CheckpointError for a training state, which holds more."""
-    if "model" not in about:
-        raise CheckpointError(
-            f"'{path}' is a training state; the weights beside it are {' and '.join(CHECKPOINTS[:2])}"
-        )
-    said: dict[str, Any] = about["model"]
-    return said
-
-
-def load_registered(
-    registry: Registry,
-    model: Choice,
-    weights: Weights,
-    scale: int,
-    device: torch.device | str,
-    downloads: Downloads = quietly,
-) -> Loaded:
-    """Weights a plugin offers, their checksum compared, to upscale by `scale`, one of theirs."""
-    path = registered_file(model, weights, downloads)
-    tensors: Mapping[str, Tensor] = read_tensors(path)
-    said, reads = None, ""
-    if is_own(path):
-        said, reads = read_about(path)["scales"], "the file says"
-    elif known := recognise_by(registry, model.entry, tensors, {**model.options, "scale": scale}):
-        tensors, said, reads = known.reading.tensors, known.reading.scales, f"its layout '{known.layout}' reads"
-    if said is not None and (words := disagreement(weights, said)):
-        raise CheckpointError(f"'{model.entry.qualified}' registers '{path.name}' {words[0]}, and {reads} {words[1]}")
-    return replace(assembled(model, weights.scales, tensors, path, scale=scale, device=device), weights=weights)
 
 
 def disagreement(weights: Weights, said: Sequence[int]) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from srkit.plugins import Registry
 from srkit.weights.card import data_licence, model_card, part
 from srkit.weights.find import checkpoint_in
 from srkit.weights.hub import CARD, LOG_IN, RUN, WEIGHTS, answer, check_name, endpoint
-from srkit.weights.loading import model_of
+from srkit.weights.locate import model_of
 
 #: licences of data under which weights trained on it may have any licence
 FREE = re.compile(

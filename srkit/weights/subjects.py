@@ -5,59 +5,27 @@ a file of another program for the first time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from srkit.checkpoint import read_about
-from srkit.components import Weights
 from srkit.defaults import TAG_OF_TABLES
-from srkit.errors import (
-    CheckpointError,
-    FetchError,
-    NoWeights,
-    SrkitError,
-    UnknownName,
-    UsageError,
-    did_you_mean,
-    one_line,
-)
+from srkit.errors import FetchError, NoWeights, SrkitError, UnknownName, UsageError, did_you_mean, one_line
 from srkit.evaluate.identity import choose, identity
 from srkit.evaluate.plan import Opened, Subject
 from srkit.evaluate.store import Store
 from srkit.evaluate.table import ModelInfo
-from srkit.plugins import Choice, Registry, labelled, names
+from srkit.plugins import Choice, Registry, names
 from srkit.upscale.marks import mark
-from srkit.weights.find import (
-    Downloads,
-    find_checkpoint,
-    is_own,
-    is_path,
-    matches,
-    missing,
-    quietly,
-    registered,
-    registered_file,
-    trained_runs,
-)
+from srkit.weights.find import Downloads, is_path, quietly
+from srkit.weights.locate import Foreign, Located, locate
 from srkit.weights.offered import claims_at, offers, split_tag, unambiguous
 
 if TYPE_CHECKING:
     import torch
 
     from srkit.nets import Loaded, Precision
-
-
-@dataclass(frozen=True)
-class Located:
-    """Weights for one scale, found and not loaded. path: None for an interpolation."""
-
-    model: Choice
-    label: str
-    path: Path | None = None
-    weights: Weights | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)  # what the file says of itself
 
 
 @dataclass(frozen=True)
@@ -125,7 +93,7 @@ def find_subjects(search: Search, words: Sequence[str], named: Iterable[str]) ->
         errors: dict[int, SrkitError] = {}
         for scale in search.scales:
             try:
-                located = locate(search, word, scale)
+                located = look_up(search, word, scale)
             except SrkitError as error:
                 errors[scale] = error
                 continue
@@ -154,85 +122,49 @@ def unique(subjects: Iterable[Subject]) -> list[Subject]:
     return list(found.values())
 
 
-def locate(search: Search, word: str, scale: int) -> Located:
-    """The weights that a word means, as `load_model` would load them. Raises the same errors."""
+def look_up(search: Search, word: str, scale: int) -> Located:
+    """What `load_model` would load, with the store's help. Raises the same errors."""
     registry, store = search.registry, search.store
-    if is_path(word):
-        path = find_checkpoint(word, search.downloads)
-        return of_file(search, path, scale, word)
-    name, tag = split_tag(registry, word)
-    model = choose(registry, store, "model", name)
-    record = model.component
-    if scale not in record.scales:
-        offered = ", ".join(f"x{each}" for each in record.scales)
-        raise UsageError(f"'{model.label}' does not upscale x{scale}; it offers {offered}")
-    if not record.trainable:
-        return Located(model, model.label)
-    for weights in registered(model, scale, tag):
-        path = registered_file(model, weights, search.downloads, digest=store.sha256)
-        about = read_about(path) if is_own(path) else {}
-        return Located(model, labelled(record, model.label, weights.tag), path, weights, about)
-    if record.from_file is not None:
-        raise NoWeights(f"'{model.label}' has no weights of its own; name a weight file: --model FILE")
-    for path, about in () if tag else trained_runs():
-        if matches(about, model, word) and scale in about["scales"]:
-            return of_file(search, path, scale)
-    raise NoWeights(missing(model, name, tag, scale))
+    found = locate(
+        registry,
+        word,
+        scale,
+        search.downloads,
+        choose=partial(choose, registry, store, "model"),
+        digest=store.sha256,
+    )
+    return recognised(search, found, scale) if isinstance(found, Foreign) else found
 
 
-def of_file(search: Search, path: Path, scale: int, label: str = "") -> Located:
-    """The model of a weight file, called by its own name where no label is given.
-
-    UsageError where it is for another scale, CheckpointError where it is none.
-    """
-    if not is_own(path):
-        return of_foreign_file(search, path, scale, label)
-    about = read_about(path)
-    if "model" not in about:
-        raise CheckpointError(f"'{path}' is a training state; its weights are beside it")
-    said, scales = about["model"], about["scales"]
-    if scale not in scales:
-        raise UsageError(f"'{path}' upscales x{', x'.join(map(str, scales))}, not x{scale}")
-    package, _, bare = said["name"].rpartition(":")
-    installed = {entry.qualified for entry in search.registry.of("model")}
-    try:
-        name = said["name"] if said["name"] in installed else bare
-        model = choose(search.registry, search.store, "model", name, said["options"])
-    except UnknownName as error:
-        made = f"'{path}' was made with '{said['name']}' {said['version']}"
-        raise CheckpointError(f"{made} and needs the plugin '{package}': {error}") from None
-    return Located(model, label or model.label, path, about=about)
-
-
-def of_foreign_file(search: Search, path: Path, scale: int, label: str) -> Located:
+def recognised(search: Search, file: Foreign, scale: int) -> Located:
     """What another program's file holds, remembered, since only loading it can tell."""
     registry, store = search.registry, search.store
     plugins = sorted({f"{entry.package} {entry.version}" for entry in registry.of("model")})
     try:
-        digest = store.sha256(path)
+        digest = store.sha256(file.path)
     except OSError:
         digest = ""
-    fact = ["file", digest, path.suffix, scale, search.scales_said, plugins]
+    fact = ["file", digest, str(file.path), scale, search.scales_said, plugins]
     known = store.recall(fact) if digest else None
     if not isinstance(known, dict):
-        from srkit.weights.loading import load_checkpoint
+        from srkit.weights.loading import load_foreign
 
         try:
-            loaded = load_checkpoint(registry, path, scale, "cpu", scale_said=search.scales_said)
+            loaded = load_foreign(registry, file, "cpu", scale_said=search.scales_said)
             known = {"name": loaded.model.entry.qualified, "options": loaded.model.options, "error": ""}
         except UsageError as error:  # it is for another scale
             known = {"error": one_line(error)}
         store.remember(fact, known)
     if known["error"]:
         raise UsageError(known["error"])
-    return Located(Choice(registry.find("model", known["name"]), known["options"]), label, path)
+    return Located(Choice(registry.find("model", known["name"]), known["options"]), scale, file.path)
 
 
 def subjects_of(search: Search, word: str, scale: int, located: Located) -> list[Subject]:
     """A subject for each list of wrappers."""
     store = search.store
     digest = store.sha256(located.path) if located.path else ""
-    weights, about = located.weights, located.about
+    weights, about, label = located.weights, located.about, word if is_path(word) else located.label
     search = search if located.model.component.trainable else replace(search, precision="fp32")
     found = []
     for wrapper_names in search.wrappers:
@@ -245,7 +177,7 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
             "precision": search.precision,
         }
         info = ModelInfo(
-            located.label + mark(wrappers),
+            label + mark(wrappers),
             scale,
             weights=digest,
             origin=str(located.path or ""),

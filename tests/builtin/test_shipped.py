@@ -18,7 +18,8 @@ from srkit.evaluate.score import mean, score_pairs
 from srkit.run import Run, read_run_file
 from srkit.upscale.wrap import make_upscaler
 from srkit.weights.find import registered_file
-from srkit.weights.loading import load_registered
+from srkit.weights.loading import load_located
+from srkit.weights.locate import located_offer
 from srkit.weights.offered import claims_at
 from srkit_builtin.shipped import listed, shipped
 
@@ -51,7 +52,8 @@ def record_of(name):
 
 def loaded(registry, name, scale):
     (weights,) = (w for w in shipped(FILES[name]["model"]) if w.resource.endswith(f"/{name}"))
-    return load_registered(registry, registry.choose("model", FILES[name]["preset"]), weights, scale, "cpu")
+    model = registry.choose("model", FILES[name]["preset"])
+    return load_located(registry, located_offer(model, weights, scale), "cpu")
 
 
 @pytest.mark.parametrize(("name", "scale"), AT_SCALE)

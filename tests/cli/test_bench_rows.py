@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -224,8 +225,15 @@ def test_a_file_of_another_program_is_recognised_once(run_srkit, odd: Path, monk
     assert code == 0, err
     rows = {(row["model"], row["scale"]) for row in json.loads(out)["rows"]}
     assert (str(FOREIGN), 2) in rows
-    monkeypatch.setattr("srkit.weights.loading.load_checkpoint", None)
+    monkeypatch.setattr("srkit.weights.loading.load_foreign", None)
     assert json.loads(run_srkit(*words)[1])["rows"] == json.loads(out)["rows"]
+
+
+def test_a_copy_of_a_file_that_does_not_fit_is_called_by_its_own_name(run_srkit, odd: Path):
+    for name in ("one.pth", "two.pth"):
+        shutil.copyfile(FOREIGN, name)
+        code, _, err = run_srkit("bench", name, "--sets", odd, "--scales", 3, "--results", "kept")
+        assert (code, f"'{name}' upscales x2, not x3" in err) == (2, True), err
 
 
 def test_what_is_known_is_printed_without_torch(run_srkit, trained: Path):

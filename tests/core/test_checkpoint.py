@@ -10,7 +10,7 @@ from torch import nn
 
 from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError, checkpoint
 from srkit.train import initial, state
-from srkit.weights.loading import load_checkpoint, load_model
+from srkit.weights.loading import load_model
 
 
 def small(**changes) -> nn.Sequential:
@@ -128,25 +128,25 @@ def save_edsr(registry, path, **about):
 def test_a_checkpoint_knows_what_it_is(tmp_path, registry):
     path = tmp_path / "m.safetensors"
     net = save_edsr(registry, path)
-    loaded = load_checkpoint(registry, path, None, "cpu")
+    loaded = load_model(registry, str(path), None)
     assert (loaded.scale, loaded.model.label, loaded.origin) == (3, "edsr", str(path))
     torch.testing.assert_close(loaded.net.state_dict(), net.state_dict(), rtol=0, atol=0)
     with safe_open(path, "pt") as file:
         assert "srkit" in file.metadata()
     with pytest.raises(UsageError, match="upscales x3, not x2"):
-        load_checkpoint(registry, path, 2, "cpu")
+        load_model(registry, str(path), 2)
 
 
 def test_what_a_checkpoint_can_be_wrong_in(tmp_path, registry):
     path = tmp_path / "m.safetensors"
     save_edsr(registry, path, model={"name": "srkit-hat:hat", "version": "1.2", "options": {}})
     with pytest.raises(CheckpointError, match="made with 'srkit-hat:hat' 1.2 and needs the plugin 'srkit-hat'"):
-        load_checkpoint(registry, path, None, "cpu")
+        load_model(registry, str(path), None)
     save_edsr(
         registry, path, model={"name": "srkit:edsr", "version": "0.1.0", "options": edsr(registry, n_feats=8).options}
     )
     with pytest.raises(CheckpointError, match="does not fit its model"):
-        load_checkpoint(registry, path, None, "cpu")
+        load_model(registry, str(path), None)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         load_model(registry, str(path), None)
