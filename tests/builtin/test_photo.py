@@ -10,15 +10,9 @@ from PIL import Image
 from srkit import Batch, OptionError, imresize
 from srkit_builtin import photo as module
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CALM = {"clean_prob": 0, "blur_sigma": 0, "noise": 0, "jpeg_prob": 0}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pair(photo: np.ndarray, count: int = 8, scale: int = 2, height: int = 40, width: int = 48) -> Batch:
