@@ -198,7 +198,7 @@ def bars(canvas: Pixels, virtual: Pixels, colour: str) -> list[str]:
     """Where the sheet shows the padding's colour, in words."""
     across, down = ((canvas[at] - virtual[at]) / 2 for at in (0, 1))
     sizes = {"left and right": across, "top and bottom": down}
-    shown = [f"{size:g} pixels at the {where}" for where, size in sizes.items() if size]
+    shown = [f"{size:.0f} pixels at the {where}" for where, size in sizes.items() if size]
     return [f"filled with {colour}: {', '.join(shown)}"] if shown else []
 
 
