@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from srkit.checkpoint import group_of, read_about, read_mappings
-from srkit.errors import SrkitError, UnknownName, one_line
+from srkit.errors import PluginError, UnknownName, one_line
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import is_own
 from srkit.weights.layouts import recognise_all
+from srkit.weights.loading import read_by_plugin
 from srkit.weights.locate import model_said
 
 
@@ -36,7 +37,7 @@ def describe(registry: Registry, path: Path, settings: Mapping[str, Any] | None 
             "key": known.key,
         }
     else:
-        about |= read_by_a_plugin(registry, path) or {"layout": "", "shapes": shapes(every(mappings))}
+        about |= of_plugins(registry, path) or {"layout": "", "shapes": shapes(every(mappings))}
     tensors = mappings.get(about.get("key", ""), every(mappings))
     return about | {
         "tensors": len(tensors),
@@ -82,20 +83,15 @@ def of_model(model: Choice, scales: Any) -> dict[str, Any]:
     }
 
 
-def read_by_a_plugin(registry: Registry, path: Path) -> dict[str, Any] | None:
-    """A file that a model's `from_file` knows, by the first that does."""
-    for entry in registry.of("model"):
-        if entry.component.from_file is None:
-            continue
-        try:
-            read = entry.component.from_file(path)
-        except SrkitError as error:
-            return {"layout": entry.qualified, "notes": one_line(error)}
-        except Exception:  # a plugin may fail on a file that it does not know
-            continue
-        if read is not None:
-            net, scale = read
-            return {"layout": entry.qualified, "scales": [scale], "parameters": parameter_count(net)}
+def of_plugins(registry: Registry, path: Path) -> dict[str, Any] | None:
+    """A file that a model's `from_file` reads, or else knows and refuses."""
+    read, objections = read_by_plugin(registry, path)
+    if read is not None:
+        entry, net, scale = read
+        return {"layout": entry.qualified, "scales": [scale], "parameters": parameter_count(net)}
+    for name, error in objections.items():
+        if not isinstance(error, PluginError):  # a plugin may fail on a file that it does not know
+            return {"layout": name, "notes": one_line(error)}
     return None
 
 

@@ -11,7 +11,7 @@ from srkit.checkpoint import load_tensors, read_mappings, read_tensors
 from srkit.components import Weights
 from srkit.errors import CheckpointError, NoWeights, PluginError, SrkitError, UsageError, one_line
 from srkit.nets import Loaded, build_net
-from srkit.plugins import Choice, Registry
+from srkit.plugins import Choice, Entry, Registry
 from srkit.weights.find import Downloads, find_checkpoint, is_own, is_path, quietly
 from srkit.weights.layouts import Known, recognise_all, recognise_by
 from srkit.weights.locate import Foreign, Located, locate, scale_of
@@ -100,7 +100,8 @@ def as_registered(
 def load_foreign(registry: Registry, file: Foreign, device: torch.device | str, *, scale_said: bool = True) -> Loaded:
     """A weight file srkit did not write: by the first model that knows its layout, else the first plugin that reads it.
 
-    CheckpointError where none does, where one knows it and cannot use it, or it is unsafe to read.
+    CheckpointError where none does, where one knows it and cannot use it, or it is unsafe to read; PluginError where
+    one fails on it and no other reads it.
     """
     path, scale = file.path, file.scale
     known, unreadable = recognise_file(registry, path, {"scale": scale} if scale and scale_said else {})
@@ -109,21 +110,34 @@ def load_foreign(registry: Registry, file: Foreign, device: torch.device | str, 
         used = scale_of(path, reading.scales, scale)
         net = network(known.model, reading.scales, reading.tensors, path)
         return Loaded(net.to(device), known.model, used, str(path), known.note)
-    objections: list[SrkitError] = []
-    for entry in [entry for entry in registry.of("model") if entry.component.from_file is not None]:
+    read, objections = read_by_plugin(registry, path)
+    if read is None:
+        raise next(error for error in (*objections.values(), unreadable, file.why) if error)
+    entry, net, own = read
+    return Loaded(net.to(device), Choice(entry, {}, path.stem), scale_of(path, [own], scale), str(path))
+
+
+def read_by_plugin(
+    registry: Registry, path: Path
+) -> tuple[tuple[Entry, torch.nn.Module, int] | None, dict[str, SrkitError]]:
+    """(model, network, scale) of a foreign file by the first `Model.from_file` that reads it; None where none does.
+
+    And why the others do not, by model: those that know the file and refuse it, then those that fail on it.
+    """
+    refusals: dict[str, SrkitError] = {}
+    failures: dict[str, SrkitError] = {}
+    for entry in registry.of("model"):
+        if entry.component.from_file is None:
+            continue
+        name = entry.qualified
         try:
-            read = entry.component.from_file(path)
+            if read := entry.component.from_file(path):
+                return (entry, *read), {}
         except SrkitError as error:
-            objections.append(error)
-            continue
+            refusals[name] = error
         except Exception as error:
-            objections.append(CheckpointError(f"'{path}' cannot be read by '{entry.qualified}': {one_line(error)}"))
-            continue
-        if read is not None:
-            net, own = read
-            used = scale_of(path, [own], scale)
-            return Loaded(net.to(device), Choice(entry, {}, path.stem), used, str(path))
-    raise next(error for error in (*objections, unreadable, file.why) if error)
+            failures[name] = PluginError(f"'{path}' cannot be read by '{name}': {one_line(error)}")
+    return None, refusals | failures
 
 
 def recognise_file(

@@ -8,8 +8,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from srkit import CheckpointError, Model, SrkitError, UnknownName, UsageError, checkpoint
+from srkit import CheckpointError, Model, PluginError, SrkitError, UnknownName, UsageError, checkpoint
 from srkit.train import initial, state
+from srkit.weights.describe import describe
 from srkit.weights.loading import load_model
 
 
@@ -190,3 +191,28 @@ def test_a_foreign_file_is_loaded_by_the_plugin_that_knows_it(tmp_path, registry
     torch.save({"else": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="srkit did not write it"):
         load_model(registry, str(path), None)
+
+
+def test_of_the_plugins_one_that_reads_a_file_comes_first_then_one_that_refuses_it(tmp_path, registry):
+    path = tmp_path / "w.pth"
+    torch.save({"0.weight": torch.zeros(3, 3, 1, 1)}, path)
+
+    def failing(file):
+        raise KeyError("body.0")
+
+    def refusing(file):
+        raise CheckpointError(f"'{file}' wants a mask")
+
+    registry.add("model", Model(name="a", build=print, from_file=failing))
+    with pytest.raises(PluginError, match=r"cannot be read by 'local:a': .*body\.0"):
+        load_model(registry, str(path), None)
+    about = describe(registry, path)
+    assert (about["layout"], "shapes" in about) == ("", True)
+    registry.add("model", Model(name="b", build=print, from_file=refusing))
+    with pytest.raises(CheckpointError, match="wants a mask"):
+        load_model(registry, str(path), None)
+    about = describe(registry, path)
+    assert (about["layout"], about["notes"]) == ("local:b", f"'{path}' wants a mask")
+    registry.add("model", Model(name="c", build=print, from_file=lambda file: (nn.Conv2d(3, 3, 1), 1)))
+    assert load_model(registry, str(path), None).model.entry.qualified == "local:c"
+    assert describe(registry, path)["layout"] == "local:c"
