@@ -71,8 +71,8 @@ def targets_of(
     name: a pattern of `FIELDS`, which may have folders in it; `suffix` is added unless it ends with that of a format.
     finished: a `Journal`'s, of the jobs that a stopped run has done.
 
-    - Results of an earlier call are skipped: what has the name that this call, or one with the default name and any
-      model and scale, gives to another of the pictures. A picture that is named alone is always taken.
+    - Results of an earlier call are skipped: what has the name that this call, or one with another model and scale or
+      with the default name, gives to another of the pictures. A picture that is named alone is always taken.
     - Pictures that would get one name are kept apart by their folders, and in one folder by their own suffix:
       `p.jpg_edsr_x2.png`.
     - What is there is overwritten, or skipped with `skip_existing`. Beside a picture that needs a name with a model
@@ -89,7 +89,7 @@ def targets_of(
     fields = {"model": clean(model), "scale": clean(scale if isinstance(scale, str) else f"{scale:g}")}
     pattern = name if PurePath(name).suffix.lower() in SUFFIXES else name + suffix
     drafts = [Draft(each, folder_of(each, out), short(each.path.stem, each, pattern, fields)) for each in sources]
-    earlier = results_among(drafts, name)
+    earlier = results_among(drafts, name, pattern, fields)
     kept, notices = apart([draft for draft in drafts if draft.source.path not in earlier], out, pattern, fields)
     if earlier:
         are = "is a result" if len(earlier) == 1 else "are results"
@@ -256,55 +256,55 @@ def identity(path: Path) -> tuple[int, int] | str:
     return about.st_dev, about.st_ino
 
 
-def results_among(drafts: list[Draft], name: str) -> set[Path]:
+def results_among(drafts: list[Draft], name: str, pattern: str, fields: dict[str, str]) -> set[Path]:
     """The pictures whose names say that they were made of others of them.
 
-    Beside its picture only a name with a model or scale says so; in a folder for results, any.
+    These are where this call puts the result of another one, in a folder of its own or with the model or scale in its
+    name; and those with any model and scale, where a name has `x{scale}` or the like in it.
     """
-    beside: set[tuple[str, str]] = set()
-    elsewhere: set[tuple[str, str]] = set()
+    exact: set[str] = set()
+    makers: set[tuple[str, str]] = set()
     for draft in drafts:
-        folder, path = os.path.abspath(draft.folder), draft.source.path
-        makers = beside if folder == os.path.abspath(path.parent) else elsewhere
-        makers |= {(folder, draft.stem), (folder, path.name)}
-    found: set[Path] = set()
-    for pattern in dict.fromkeys((name, DEFAULT_NAME)):
-        kind = Kind.of(pattern)
-        if kind is not None:
-            makers = elsewhere | beside if tells_results(pattern) else elsewhere
-            found |= {draft.source.path for draft in drafts if kind.tells(draft.source.path, makers)}
-    return found
+        folder, own = os.path.abspath(draft.folder), os.path.abspath(draft.source.path)
+        for stem in (draft.stem, draft.source.path.name):
+            makers.add((folder, stem))
+            target = os.path.abspath(filled(replace(draft, stem=stem), pattern, fields))
+            if target != own and (tells_results(name) or os.path.dirname(target) != os.path.dirname(own)):
+                exact.add(target)
+    kinds = [kind for kind in map(Kind.of, dict.fromkeys((name, DEFAULT_NAME))) if kind is not None]
+    paths = (draft.source.path for draft in drafts)
+    return {path for path in paths if os.path.abspath(path) in exact or any(kind.tells(path, makers) for kind in kinds)}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How the results of one pattern are known: folders in the pattern, text before the stem, what follows it."""
+    """How results of any model and scale are known: the folders they are in, what is before the stem and after it."""
 
-    folders: int
+    folders: tuple[str, ...]
     before: str
     after: re.Pattern[str]
 
     @classmethod
     def of(cls, name: str) -> "Kind | None":
-        """None for a pattern with the stem among its folders or not at all, or with a field before it."""
+        """None for a pattern without the scale after a letter: what `a_1.png` or `a_old.png` is, no one knows."""
         *folders, last = name.replace(os.sep, "/").split("/")
         before, stem, after = last.partition("{stem}")
-        if not stem or "{" in before or any("{stem}" in each for each in folders):
+        if not stem or "{" in "".join([*folders, before]) or not re.search(r"[A-Za-z]\{scale\}", after):
             return None
         ending = PurePath(after).suffix
         after = after.removesuffix(ending) if ending.lower() in SUFFIXES else after
         parts = {"scale": r"\d[\w.]*", "suffix": r"\w+"}
         pieces = [re.escape(text) + (parts.get(field, ".+") if field else "") for text, field, _, _ in parsed(after)]
-        return cls(len(folders), before, re.compile("".join(pieces)))
+        return cls(tuple(folders), before, re.compile("".join(pieces)))
 
     def tells(self, path: Path, makers: set[tuple[str, str]]) -> bool:
         """Is there a picture among `makers`, (folder of its result, stem), of which `path` is the result?"""
         folder = Path(os.path.abspath(path)).parent
-        above = [folder, *folder.parents]
-        if self.folders >= len(above) or path.suffix.lower() not in SUFFIXES or not path.name.startswith(self.before):
+        if path.suffix.lower() not in SUFFIXES or not path.name.startswith(self.before):
             return False
-        home, text = str(above[self.folders]), path.stem[len(self.before) :]
+        if self.folders and folder.parts[-len(self.folders) :] != self.folders:
+            return False
+        home, text = str([folder, *folder.parents][len(self.folders)]), path.stem[len(self.before) :]
         return any(
-            (home, text[:end]) in makers and self.after.fullmatch(text[end:]) is not None
-            for end in range(1, len(text) + 1)
+            (home, text[:end]) in makers and self.after.fullmatch(text[end:]) is not None for end in range(1, len(text))
         )
