@@ -30,8 +30,16 @@ _results: TextIO | None = None  # what was stdout when the command began; None w
 
 
 def result(text: object, end: str = "\n") -> None:
-    """Print a command's result: on stdout, which nothing else reaches while the command runs."""
-    print(text, end=end, file=_results or sys.stdout, flush=True)
+    """Print a command's result: on stdout, which nothing else reaches while the command runs.
+
+    What stdout's encoding has no sign for is printed as `\\xe4`: the name of one file must not end a batch.
+    """
+    out = _results or sys.stdout
+    try:
+        print(text, end=end, file=out, flush=True)
+    except UnicodeEncodeError:
+        encoding = out.encoding or "ascii"
+        print(str(text).encode(encoding, "backslashreplace").decode(encoding), end=end, file=out, flush=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Folders and batches, as people's complaints in this field's public trackers have them: one test a complaint."""
 
+import io
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from srkit.cli import display
 from srkit.errors import UnknownName, UsageError
 from srkit.upscale.inputs import Source, inputs_of, printable
 from srkit.upscale.journal import Journal
@@ -276,6 +278,18 @@ def test_a_name_that_no_encoding_can_take_does_not_end_the_batch():
     with pytest.raises(UsageError) as error:
         inputs_of(["in"])
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", r"\xe4 \udcff"), ("cp1252", r"ä \udcff"), ("utf-8", r"ä \udcff")]
+)
+def test_a_result_is_printed_whatever_stdout_can_take(encoding, shown, monkeypatch):
+    """agentmorris/MegaDetector#118, for the results: the batch ended after the work, before the next picture."""
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding=encoding))
+    display.result("ä \udcff")
+    display.result("next")
+    assert file.getvalue().decode(encoding).splitlines() == [shown, "next"]
 
 
 def test_a_long_name_gets_a_shorter_result():
