@@ -18,6 +18,7 @@ from srkit.images import SUFFIXES
 from srkit.upscale.inputs import Source, listed, printable
 
 DEFAULT_NAME = "{stem}_{model}_x{scale}"
+DEFAULT_NAMES = (DEFAULT_NAME, "{stem}_{model}_{scale}")  # by a factor, by another size
 FIELDS = ("stem", "suffix", "folder", "model", "scale")
 LONGEST = 240  # bytes of a file name: file systems take 255, and a temporary name is a little longer
 FOLD_CASE = sys.platform in ("win32", "darwin")  # whose file systems take A.png and a.png for one file
@@ -260,7 +261,7 @@ def results_among(drafts: list[Draft], name: str, pattern: str, fields: dict[str
     """The pictures whose names say that they were made of others of them.
 
     These are where this call puts the result of another one, in a folder of its own or with the model or scale in its
-    name; and those with any model and scale, where a name has `x{scale}` or the like in it.
+    name; and those of other models and scales, as far as `Kind` can tell them.
     """
     exact: set[str] = set()
     makers: set[tuple[str, str]] = set()
@@ -271,30 +272,37 @@ def results_among(drafts: list[Draft], name: str, pattern: str, fields: dict[str
             target = os.path.abspath(filled(replace(draft, stem=stem), pattern, fields))
             if target != own and (tells_results(name) or os.path.dirname(target) != os.path.dirname(own)):
                 exact.add(target)
-    kinds = [kind for kind in map(Kind.of, dict.fromkeys((name, DEFAULT_NAME))) if kind is not None]
+    kinds = [kind for each in {name, *DEFAULT_NAMES} if (kind := Kind.of(each, fields["model"])) is not None]
     paths = (draft.source.path for draft in drafts)
     return {path for path in paths if os.path.abspath(path) in exact or any(kind.tells(path, makers) for kind in kinds)}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How results of any model and scale are known: the folders they are in, what is before the stem and after it."""
+    """How results of other calls are known: the folders they are in, what is before the stem and after it.
+
+    With the scale after a letter, as in `a_edsr_x2.png`, of any model and scale; else of this model and any size, as in
+    `a_edsr_A2.png`. What `a_1.png` or `a_old_2.png` is, no one knows.
+    """
 
     folders: tuple[str, ...]
     before: str
     after: re.Pattern[str]
 
     @classmethod
-    def of(cls, name: str) -> "Kind | None":
-        """None for a pattern without the scale after a letter: what `a_1.png` or `a_old.png` is, no one knows."""
+    def of(cls, name: str, model: str) -> "Kind | None":
+        """None for a pattern whose results cannot be told."""
         *folders, last = name.replace(os.sep, "/").split("/")
         before, stem, after = last.partition("{stem}")
-        if not stem or "{" in "".join([*folders, before]) or not re.search(r"[A-Za-z]\{scale\}", after):
+        lettered = re.search(r"[A-Za-z]\{scale\}", after) is not None
+        if not stem or "{" in "".join([*folders, before]) or not (lettered or "{model}" in after):
             return None
         ending = PurePath(after).suffix
         after = after.removesuffix(ending) if ending.lower() in SUFFIXES else after
-        parts = {"scale": r"\d[\w.]*", "suffix": r"\w+"}
-        pieces = [re.escape(text) + (parts.get(field, ".+") if field else "") for text, field, _, _ in parsed(after)]
+        parts = {"suffix": r"\w+", "folder": ".+", "stem": ".+", "scale": r"\d[\w.]*", "model": ".+"}
+        if not lettered:
+            parts |= {"scale": r"[\w.,+-]+", "model": re.escape(model)}
+        pieces = [re.escape(text) + (parts[field] if field else "") for text, field, _, _ in parsed(after)]
         return cls(tuple(folders), before, re.compile("".join(pieces)))
 
     def tells(self, path: Path, makers: set[tuple[str, str]]) -> bool:

@@ -62,6 +62,11 @@ def test_its_own_results_are_not_upscaled_again():
     assert plan("in") == first
     assert plan("in/a.png", "in/a_edsr_x2.png") == {"in/a.png": "in/a_edsr_x2.png"}, "as the shell expands in/*.png"
     assert "5 are results of an earlier call and passed over: a_edsr_x2.png, a_edsr_x2_edsr_x2.png, " in notices("in")
+    pictures("in/a_edsr_A2-landscape.png", "in/a_edsr_3000px.jpg", "in/a_edsr_29.7x42cm.png")
+    sheets = {"name": "{stem}_{model}_{scale}", "scale": "50x70"}
+    pictures(*plan("in", **sheets).values())
+    assert plan("in") == first
+    assert list(plan("in", **sheets)) == list(first)
     assert plan("in/a_edsr_x2.png") == {"in/a_edsr_x2.png": "in/a_edsr_x2_edsr_x2.png"}, "named alone, it is meant"
     pictures("out/a.png", "out/c_edsr_x2.png", "out/a_old_extra.png")
     assert list(plan("out")) == ["out/a.png", "out/a_old_extra.png", "out/c_edsr_x2.png"], "there is no c"
