@@ -21,6 +21,7 @@ from srkit.fetch import BytesDone
 from srkit.files import write_atomically
 
 WEIGHTS, RUN, CARD = "model.safetensors", "run.toml", "README.md"
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
 LOG_IN = "log in with 'hf auth login' or set HF_TOKEN"
 
 
@@ -120,6 +121,3 @@ def answer(error: Any) -> str:
     line = f"{response.status_code} {response.reason_phrase}{f': {said}' if said else ''}"
     doubt = "; is the token one that may do this?" if response.status_code in (401, 403) else ""
     return " ".join(line.split()) + doubt
-
-
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
