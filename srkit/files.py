@@ -51,7 +51,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Give `write` a file beside `path`, flush it to the disk, then rename: all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())

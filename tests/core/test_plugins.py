@@ -225,7 +225,7 @@ def strings_of(path):
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py",
-               "data/named.py", "images.py",
+               "data/named.py", "images/encoding.py", "images/source.py",
                "evaluate/bench_page.py", "evaluate/given.py", "train/start.py", "weights/convert.py"},
     "shards": {"data/shards.py"},
     "bicubic": {"data/maker.py", "imresize.py"},
