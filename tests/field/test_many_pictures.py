@@ -14,6 +14,7 @@ from PIL import Image
 
 from srkit.cli import display
 from srkit.errors import UnknownName, UsageError
+from srkit.files import remove_leftovers, write_atomically
 from srkit.upscale.inputs import Source, inputs_of, printable
 from srkit.upscale.journal import Journal
 from srkit.upscale.targets import Job, targets_of
@@ -308,6 +309,54 @@ def test_a_long_name_gets_a_shorter_result():
     assert len(set(first.values())) == 3
     pictures(*first.values())
     assert plan("in") == first, "these are known again, too"
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "ü" * 125 + ".png", "n" * 240 + ".png", "a.png"])
+def test_a_name_of_any_length_that_the_disk_takes_can_be_written(name):
+    """yekta in upscayl/upscayl#118: a long name fails; the name was not too long, that of the temporary file was."""
+    write_atomically(Path(name), lambda file: file.write(b"whole"))
+    assert Path(name).read_bytes() == b"whole"
+    assert os.listdir() == [name]
+
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from srkit.files import write_atomically
+def write(file):
+    file.write(b"half")
+    file.flush()
+    print(flush=True)
+    time.sleep(60)
+write_atomically(Path(sys.argv[1]), write)
+"""
+
+
+@posix
+def test_what_a_killed_process_left_half_written_is_removed():
+    """.NAME.PID.tmp stayed for ever. What another process, or another machine, is writing stays."""
+    programs = [
+        subprocess.Popen([sys.executable, "-c", WRITE, name], stdout=subprocess.PIPE) for name in ("a.png", "b\n.png")
+    ]
+    for program in programs:
+        program.stdout.readline()
+    assert remove_leftovers(Path()) == 0
+    programs[0].kill()
+    programs[0].wait()
+    pictures(".hidden.png", ".a.png.tmp", ".a.png.123.tmp")
+    for other in (".new.png.00000000-999999999.tmp", ".old.png.00000000-999999999.tmp"):
+        Path(other).write_text("")
+    os.utime(".old.png.00000000-999999999.tmp", (0, 0))
+    before = set(os.listdir())
+    assert remove_leftovers(Path()) == 2
+    gone = before - set(os.listdir())
+    assert {name.partition(".png")[0] for name in gone} == {".a", ".old"}
+    programs[1].kill()
+    programs[1].wait()
+    assert remove_leftovers(Path()) == 1
+    for program in programs:
+        program.stdout.close()
+    assert remove_leftovers(Path("gone")) == 0
 
 
 def test_many_files_take_time_in_proportion():
