@@ -56,7 +56,7 @@ def walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
             visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: (e.is_symlink(), e.name))
         for entry in visible:  # folders first, links to them after: what is met twice has its own name
             path = folder / entry.name
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield path
                 continue
             about = path.stat()
@@ -68,6 +68,13 @@ def walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         return  # removed meanwhile, or never there
     except OSError as error:
         raise ImageError(f"the folder '{folder}' cannot be read: {one_line(error)}") from None
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def left_out(others: Sequence[Path], folder: Path) -> str:
