@@ -51,7 +51,7 @@ $(VENV)/installed-plugins: $(VENV)/installed $(OFFICIAL:=/pyproject.toml)
 	touch $@
 
 test: check $(VENV)/installed-plugins
-	$(BIN)/pytest -rs
+	$(BIN)/pytest -rs -n logical --maxprocesses 4 --dist worksteal
 
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
