@@ -359,11 +359,15 @@ class Wrapper(Component):
         mark: what it adds to a model's name in tables and file names; empty for `+` and its own name.
         changes: True where it is meant to change what an exact upscaler gives, as sharpening does. Otherwise
             `srkit plugins check` wants an upscaler that repeats pixels unchanged.
+        local: True where what it gives for a part of a picture is that part of what it gives for the whole, but for
+            the margin that the network itself needs. Then large pictures are computed in tiles with it around each;
+            otherwise it is given the whole picture at once.
     """
 
     passes: int | Callable[..., int] = 1
     mark: str = ""
     changes: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

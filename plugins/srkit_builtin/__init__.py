@@ -22,6 +22,7 @@ def srkit_models() -> list[Model]:
             summary="Each pixel repeated",
             scales=ANY_SCALE,
             trainable=False,
+            receptive_field=0,
         ),
         Model(
             name="bicubic",
@@ -30,6 +31,7 @@ def srkit_models() -> list[Model]:
             paper="Keys, Cubic convolution interpolation for digital image processing, 1981",
             scales=ANY_SCALE,
             trainable=False,
+            receptive_field=4,
         ),
         Model(
             name="lanczos",
@@ -37,6 +39,7 @@ def srkit_models() -> list[Model]:
             summary="MATLAB's lanczos3 imresize on 8-bit pixels",
             scales=ANY_SCALE,
             trainable=False,
+            receptive_field=4,
         ),
         Model(
             name="edsr",
@@ -282,6 +285,7 @@ def srkit_wrappers() -> list[Wrapper]:
             build=lazy("srkit_builtin.self_ensemble:SelfEnsemble"),
             passes=8,
             mark="+",
+            local=True,
             summary="Mean over the eight flips and transposes, the '+' of the tables; eight times the work",
         ),
     ]

@@ -11,6 +11,7 @@ from srkit.cli import bench, data, display, doctor, gallery, plugins, sweep, tra
 from srkit.cli.from_plugins import WithPlugins
 from srkit.cli.notices import notices
 from srkit.errors import SrkitError, did_you_mean, one_line
+from srkit.malloc import keep_freed_memory
 
 app = typer.Typer(
     name="srkit",
@@ -101,6 +102,7 @@ def wrong_use(error: typer.TyperException, arguments: Sequence[str]) -> str:
 
 def main() -> None:
     display.keep_stdout()
+    keep_freed_memory()
     code = run(sys.argv[1:])
     sys.stdout = sys.stderr  # for what plugins print when the process ends
     sys.exit(code)

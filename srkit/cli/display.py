@@ -15,6 +15,7 @@ __all__ = [
     "Stop",
     "TrainingDisplay",
     "apart",
+    "binary_result",
     "keep_stdout",
     "load",
     "result",
@@ -40,6 +41,14 @@ def result(text: object, end: str = "\n") -> None:
     except UnicodeEncodeError:
         encoding = out.encoding or "ascii"
         print(str(text).encode(encoding, "backslashreplace").decode(encoding), end=end, file=out, flush=True)
+
+
+def binary_result(data: bytes) -> None:
+    """Write a command's result that is no text, a picture, on stdout."""
+    out = _results or sys.stdout
+    out.flush()
+    out.buffer.write(data)
+    out.buffer.flush()
 
 
 @contextmanager

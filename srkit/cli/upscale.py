@@ -1,27 +1,30 @@
 """`srkit upscale`: upscale pictures."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import Device, SelfEnsemble, Wrappers, chosen_wrappers, some_words
-from srkit.errors import SrkitError, UsageError, missing_path, naming, one_line
-from srkit.plugins import Choice, Registry
+from srkit.cli.choose import AsJson, Device, SelfEnsemble, Wrappers
+from srkit.cli.upscale_run import Request, again, run
+from srkit.errors import UsageError
 
-if TYPE_CHECKING:
-    import torch
-
-    from srkit.images import Picture
-    from srkit.nets import Loaded, Precision
+SIZE, FILES, KEEP, ENGINE, DOUBT = "Size", "Files", "What is kept", "Engine", "Doubt"
+PIXELS = (  # the options that decide the pixels or the file, which a receipt keeps
+    "model", "scale", "width", "height", "long_edge", "fit", "paper", "dpi", "bleed", "crop", "pad", "format",
+    "quality", "depth", "background", "profile", "strip", "self_ensemble", "wrapper", "pixel_range", "max_pixels",
+    "precision",
+    "backend", "strength", "keep_colour", "protect", "receipt",
+)  # fmt: skip
 
 
 def upscale(
-    photos: Annotated[list[str], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
+    context: typer.Context,
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(help="Pictures, folders, 'globs', addresses, or - for stdin.", show_default=False),
+    ] = None,
     model: Annotated[
         str,
         typer.Option(
@@ -31,202 +34,147 @@ def upscale(
         ),
     ] = "",
     scale: Annotated[
-        int | None, typer.Option(help="Upsampling factor; that of the checkpoint, or 2, if not given.")
+        float | None,
+        typer.Option(help="Factor, 2 or 2.7; that of the checkpoint, or 2, if no size is given.", rich_help_panel=SIZE),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels.", rich_help_panel=SIZE)] = None,
+    height: Annotated[int | None, typer.Option(help="Height in pixels.", rich_help_panel=SIZE)] = None,
+    long_edge: Annotated[int | None, typer.Option(help="Longer side in pixels.", rich_help_panel=SIZE)] = None,
+    fit: Annotated[
+        str | None, typer.Option(metavar="WxH", help="As large as fits: 3840x2160.", rich_help_panel=SIZE)
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option("--print", help="A sheet: A2, 50x70cm, 24x36in; list names them.", rich_help_panel=SIZE),
+    ] = None,
+    dpi: Annotated[
+        float | None,
+        typer.Option(help="Pixels to the inch, 300 for --print; written down.", rich_help_panel=SIZE),
+    ] = None,
+    bleed: Annotated[
+        str | None, typer.Option(help="Added at each side of the sheet: 3mm.", rich_help_panel=SIZE)
+    ] = None,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Cut what a sheet of another shape has no place for.", rich_help_panel=SIZE)
+    ] = False,
+    pad: Annotated[
+        str | None, typer.Option(metavar="COLOUR", help="Fill the rest of the sheet.", rich_help_panel=SIZE)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The picture to write, or a folder for several.")
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The picture to write, a folder, an address, or - for stdout.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of results: '{stem}_{model}_x{scale}'; also {folder}, {suffix}.", rich_help_panel=FILES
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there, unsaid.", rich_help_panel=FILES)
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Keep results that are there.", rich_help_panel=FILES)
+    ] = False,
+    format: Annotated[  # noqa: A002 - the option's name
+        str | None,
+        typer.Option(help="png, jpeg, webp, tiff, bmp, avif, jp2; by -o, or png.", rich_help_panel=FILES),
+    ] = None,
+    quality: Annotated[int | None, typer.Option(help="1 to 100, of lossy formats.", rich_help_panel=FILES)] = None,
+    depth: Annotated[int | None, typer.Option(help="8 or 16 bits; as it came.", rich_help_panel=FILES)] = None,
+    background: Annotated[
+        str, typer.Option(metavar="COLOUR", help="Under transparency in JPEG and BMP.", rich_help_panel=FILES)
+    ] = "white",
+    profile: Annotated[
+        str, typer.Option(help="keep the colour profile, or convert to srgb.", rich_help_panel=KEEP)
+    ] = "keep",
+    strip: Annotated[bool, typer.Option("--strip", help="Drop all metadata.", rich_help_panel=KEEP)] = False,
+    keep_colour: Annotated[
+        bool,
+        typer.Option("--keep-colour", help="The result, made small, has the colours it had.", rich_help_panel=KEEP),
+    ] = False,
+    protect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MASK",
+            help="Leave to Lanczos what is white in this picture; text: what looks like text.",
+            rich_help_panel=KEEP,
+        ),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="1 is the network, 0 Lanczos.", rich_help_panel=KEEP)
+    ] = 1.0,
+    receipt: Annotated[
+        str, typer.Option(help="xmp or sidecar: write down what made the picture.", rich_help_panel=KEEP)
+    ] = "",
+    repeat: Annotated[
+        Path | None,
+        typer.Option("--again", metavar="PICTURE", help="Make it again by its receipt.", rich_help_panel=KEEP),
     ] = None,
     self_ensemble: SelfEnsemble = False,
     wrapper: Wrappers = None,
     tile: Annotated[
-        int | None, typer.Option(min=0, help="Side of a tile in input pixels, to bound memory; 0 for none.")
+        int | None,
+        typer.Option(min=0, help="Side of a tile in input pixels; 0 for none; by memory.", rich_help_panel=ENGINE),
     ] = None,
     pixel_range: Annotated[
-        str, typer.Option("--range", help="Black and white of gray 16-bit, 32-bit or float pixels: 0,4095.")
+        str,
+        typer.Option(
+            "--range", help="Black and white of gray 16-bit, 32-bit or float pixels: 0,4095.", rich_help_panel=FILES
+        ),
     ] = "",
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Larger inputs are refused.", rich_help_panel=FILES)
+    ] = None,
     device: Device = "auto",
     precision: Annotated[
         str | None,
         typer.Option(
             help="fp32, exact to the bit, if not given; bf16, fp16, or what a backend offers; auto: bf16 where the "
-            "device multiplies it."
+            "device multiplies it.",
+            rich_help_panel=ENGINE,
         ),
     ] = None,
-    backend: Annotated[str, typer.Option(help="What the network runs in; PyTorch if not given.")] = "",
+    backend: Annotated[
+        str, typer.Option(help="What the network runs in; PyTorch if not given.", rich_help_panel=ENGINE)
+    ] = "",
+    confidence: Annotated[
+        Path | None,
+        typer.Option(metavar="MAP.png", help="Draw how much of the result is guesswork.", rich_help_panel=DOUBT),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say sizes, tiles, memory and time; make nothing.", rich_help_panel=DOUBT)
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Upscale pictures: PHOTO.jpg becomes PHOTO_MODEL_xSCALE.png beside it."""
-    inputs = pictures_in([Path(word) for word in some_words(photos, "picture")])
-    file = out if out is not None and out.suffix and not out.is_dir() else None
-    if file is not None:
-        check_one_target(inputs, file)
-    registry = display.load()
+    if paper == "list":
+        from srkit.upscale.sizes import papers_table
 
-    from srkit.images import limits, read_picture
-    from srkit.nets import pick_device, precision_of
-    from srkit.upscale.marks import mark
-    from srkit.weights.loading import load_model
-    from srkit.weights.offered import for_pictures
-
-    read = partial(read_picture, range=limits(pixel_range) if pixel_range else None)
-    wrappers = chosen_wrappers(registry, self_ensemble, wrapper)
-    place = pick_device(device)
-    runtime = chosen_backend(registry, backend, precision, place)
-    named = bool(model)
-    if not named:
-        offer, scale = for_pictures(registry, scale)
-        model = offer.word
-    with display.Meter() as meter:
-        loaded = load_model(registry, model, scale, place, meter)
-    tell_model(loaded, named)
-    used = precision_of(loaded, place, "fp32" if runtime else precision or "fp32")
-    tell_precision(
-        loaded, runtime.options.get("precision", "fp32") if runtime else used, asked=precision, wrapped=bool(wrappers)
-    )
-    ending = f"_{loaded.label}{mark(wrappers)}_x{loaded.scale}.png"
-    targets = targets_for(inputs, out, ending) if file is None else [file]
-
-    failures = []
-    for photo, target in zip(inputs, targets, strict=True):
-        try:
-            display.result(one(loaded, photo, target, read, wrappers, tile, backend=runtime, precision=used))
-        except SrkitError as error:
-            failures.append(error)
-            if len(inputs) > 1:
-                display.say(one_line(error))
-    if failures and len(inputs) > 1:
-        raise SrkitError(f"{len(failures)} of {len(inputs)} pictures could not be upscaled")
-    if failures:
-        raise failures[0]
-
-
-def chosen_backend(registry: Registry, name: str, precision: str | None, place: "torch.device") -> Choice | None:
-    """What the network is to run in; None is PyTorch. UsageError for a precision that is not offered."""
-    from srkit.nets import native_precision, precision_on
-
-    if not name:
-        precision_on(place, precision or "fp32")
-        return None
-    offered = registry.find("backend", name).component.precisions
-    if precision == "auto":
-        precision = native_precision(place) if native_precision(place) in offered else None
-    if precision and precision not in offered:
-        raise UsageError(f"backend '{name}' computes in {', '.join(offered)}, not in '{precision}'")
-    return registry.choose("backend", name, {"precision": precision} if precision else {})
-
-
-def tell_precision(loaded: "Loaded", used: str, *, asked: str | None, wrapped: bool) -> None:
-    """Say what the network is computed in where it is not fp32, with what that costs where it was measured."""
-    from srkit.weights.offered import RANKED_BY, claims_at
-
-    if used == "fp32":
-        if asked not in (None, "fp32", "auto"):
-            display.say(f"{loaded.label} is an interpolation and is computed in fp32")
+        headings, rows = papers_table(dpi or 300)
+        display.table(headings, rows)
         return
-    claims = claims_at(loaded.weights, loaded.scale) if loaded.weights and not wrapped else {}
-    exact, half = claims.get(RANKED_BY), claims.get(f"{RANKED_BY} {used}")
-    loss = "" if exact is None or half is None else f"; PSNR on Set5 (protocol y) changes by {half - exact:+.4f} dB"
-    display.say(f"computed in {used}{loss}")
-
-
-def tell_model(loaded: "Loaded", named: bool) -> None:
-    """Say which weights upscale; of those that nobody named also the licence, and how to get larger ones."""
-    assumed = f", assuming {loaded.note}" if loaded.note else ""
-    if named and loaded.origin:
-        display.say(f"{loaded.label} x{loaded.scale} from {loaded.origin}{assumed}")
-    if named or loaded.weights is None:
+    values = {key: value for key, value in context.params.items() if key not in ("photos", "repeat")}
+    request = Request(photos=tuple(photos or ()), **values, said=said(context))
+    if repeat is not None:
+        again(request, repeat)
         return
-    licence = loaded.weights.licence or "not said"
-    clean = "" if loaded.weights.tag == defaults.TAG_OF_PHOTOS else "; trained on clean pictures, not compressed ones"
-    display.say(f"{loaded.label} x{loaded.scale}, the best weights that are installed: licence {licence}{clean}")
-    display.say("larger ones: srkit weights pull OWNER/NAME, any weight file, or srkit train; then --model")
+    if not photos:
+        raise UsageError("no picture is named; srkit upscale PHOTO.jpg")
+    run(request)
 
 
-def pictures_in(photos: list[Path]) -> list[Path]:
-    """The files meant: each given, and all below each folder given."""
-    from srkit.images import left_out, list_files
-
-    inputs: list[Path] = []
-    for photo in photos:
-        if not photo.exists():
-            raise missing_path(photo, "picture")
-        found, others = list_files(photo) if photo.is_dir() else ([photo], [])
-        if not found:
-            raise UsageError(f"no pictures in '{photo}'" + (f": {left_out(others, photo)}" if others else ""))
-        if others:
-            display.say(left_out(others, photo))
-        inputs += found
-    return inputs
-
-
-def check_one_target(inputs: list[Path], out: Path) -> None:
-    """Before any work: can all of `inputs` become the file `out`?"""
-    from srkit.images import check_output
-
-    if len(inputs) > 1:
-        raise UsageError(f"-o '{out}' is one file for {len(inputs)} pictures; name a folder")
-    check_output(out)
-    if out.exists() and out.samefile(inputs[0]):
-        raise UsageError(f"-o '{out}' is the picture itself; name another file")
-
-
-def targets_for(inputs: list[Path], folder: Path | None, ending: str) -> list[Path]:
-    """Where each result goes: into `folder`, which is made, or beside its picture."""
-    try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder '{folder}': {one_line(error)}") from None
-    targets = [(folder or photo.parent) / f"{photo.stem}{ending}" for photo in inputs]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise UsageError(f"two pictures would both become '{target}'; upscale them one at a time with -o")
-    return targets
-
-
-def one(
-    loaded: "Loaded",
-    photo: Path,
-    target: Path,
-    read: "Callable[[Path], Picture]",
-    wrappers: list[Choice],
-    tile: int | None,
-    *,
-    backend: Choice | None = None,
-    precision: "Precision" = "fp32",
-) -> str:
-    """Upscale one file and say what was written."""
-    from srkit.images import write_picture
-    from srkit.upscale.marks import passes
-    from srkit.upscale.picture import upscale_picture
-    from srkit.upscale.wrap import make_upscaler
-
-    picture = read(photo)
-    if picture.notice:
-        display.say(f"{photo}: {picture.notice}")
-    times = passes(wrappers)
-    with display.Progress(photo.name, 1) as progress:
-        finished = 0
-
-        def done(tiles: int, total: int) -> None:
-            nonlocal finished
-            finished += 1
-            progress.total = max(total * times, finished)
-            progress.at(finished)
-
-        upscaler = make_upscaler(
-            loaded.net,
-            loaded.model,
-            loaded.scale,
-            tile=tile,
-            wrappers=wrappers,
-            backend=backend,
-            precision=precision,
-            done=done,
-        )
-        device = next((p.device for p in loaded.net.parameters()), "cpu")
-        with naming(str(photo)):
-            result = upscale_picture(upscaler, picture, loaded.scale, device)
-    if lost := write_picture(target, result):
-        display.say(f"{target}: {lost}")
-    (height, width), (tall, wide) = picture.rgb.shape[:2], result.rgb.shape[:2]
-    return f"{target}  ({width}x{height} -> {wide}x{tall})"
+def said(context: typer.Context) -> dict[str, Any]:
+    """The options that the user gave and a receipt keeps."""
+    given = {}
+    for key in PIXELS:
+        source = context.get_parameter_source(key)
+        if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            given[key] = context.params[key]
+    return given

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 TILE = 384  # LR pixels: small photos go whole, and EDSR's x4 upsampler stays near 1 GB
+OVERLAP = 32  # LR pixels, where a network does not say how far it sees
 
 
 def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[tuple[int, int, int, int]]:

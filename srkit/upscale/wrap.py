@@ -13,7 +13,7 @@ from srkit.nets import Precision, out_of_memory
 from srkit.plugins import Choice
 from srkit.upscale.backend import tile_function
 from srkit.upscale.size import crop_to, pad_to_multiple
-from srkit.upscale.tiles import TILE, tiled
+from srkit.upscale.tiles import OVERLAP, TILE, tiled
 
 Upscale = Callable[[Tensor], Tensor]
 
@@ -52,7 +52,7 @@ def make_upscaler(
         field = field(scale, **model.options)
     if tile is None:
         tile = TILE if field is not None else 0
-    overlap = 32 if field is None else field
+    overlap = OVERLAP if field is None else field
 
     def upscale(lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]

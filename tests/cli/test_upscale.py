@@ -131,12 +131,15 @@ def test_without_a_model_the_best_installed_weights_upscale_and_are_told(run_srk
     assert load(progress=False).name == offer.word
 
 
-def test_a_scale_without_weights_is_told_with_those_that_have_some(run_srkit, put, photo):
-    put("photo.png", photo[:20, :20])
-    code, _, err = run_srkit("upscale", "photo.png", "--scale", "5")
-    assert (code, err.count("\n")) == (1, 1)
-    assert "no installed weights upscale x5; there are some for x2" in err
-    assert "Use --model bicubic" in err
+def test_a_scale_without_weights_is_a_chain_and_one_resize(run_srkit, put, photo):
+    put("photo.png", photo[:20, :21])
+    code, out, _ = run_srkit("upscale", "photo.png", "--scale", "5", "--tile", "0", "-o", "five.png")
+    assert (code, out) == (0, "five.png  (21x20 -> 105x100)\n")
+    code, out, _ = run_srkit("upscale", "photo.png", "--scale", "5", "--dry-run")
+    assert "x2 then x2 then x2" in out
+    code, _, err = run_srkit("upscale", "photo.png", "--scale", "65")
+    assert code == 2
+    assert "beyond the limit of 64" in err
 
 
 def test_several_pictures_and_folders(run_srkit, put, photo, tmp_path):

@@ -225,12 +225,12 @@ def strings_of(path):
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py",
-               "data/named.py", "images/encoding.py", "images/source.py",
+               "data/named.py", "images/encoding.py", "images/source.py", "upscale/targets.py",
                "evaluate/bench_page.py", "evaluate/given.py", "train/start.py", "weights/convert.py"},
     "shards": {"data/shards.py"},
-    "bicubic": {"data/maker.py", "imresize.py"},
+    "bicubic": {"data/maker.py", "imresize.py", "upscale/areas.py"},
     "lanczos": {"data/maker.py"},
-    "nearest": {"data/maker.py"},
+    "nearest": {"data/maker.py", "upscale/keep.py"},
     "div2k": {"evaluate/protocol.py"},
     "torch": {"cli/bench.py", "evaluate/bench_page.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
               "evaluate/history.py", "evaluate/machine.py", "testing/kit.py"},

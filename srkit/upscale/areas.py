@@ -1,0 +1,226 @@
+"""Pictures that are computed where they are read: pixels, what a network makes of them, and that resized.
+
+Each knows its size and gives any box of itself, reading of the one below only what it needs. So a box of a result is
+that box of the whole result, to the bit, where a network says how far it sees, and nothing is ever held whole.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srkit.imresize import contributions
+from srkit.upscale.tiles import spans
+
+KEPT = 64  # windows that `Blended` keeps: two rows of a wide picture
+
+
+class Box(NamedTuple):
+    """Rows top to bottom and columns left to right, without the last, in pixels of the picture that is read."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+
+class Area(Protocol):
+    """A picture of `height` times `width` pixels of which any box can be read: 1,C,h,w float32, near [0, 1]."""
+
+    height: int
+    width: int
+
+    def read(self, box: Box) -> Tensor: ...
+
+
+class PixelArray:
+    """H,W or H,W,C uint8 or uint16, as 1,C,h,w in [0, 1] on `device`. The array may be a memory map."""
+
+    def __init__(self, pixels: np.ndarray, device: torch.device | str = "cpu"):
+        self.pixels, self.device = pixels, device
+        self.height, self.width = pixels.shape[:2]
+        self.white = float(np.iinfo(pixels.dtype).max)
+
+    def read(self, box: Box) -> Tensor:
+        part = np.ascontiguousarray(self.pixels[box.top : box.bottom, box.left : box.right])
+        if part.dtype == np.uint16:  # torch computes little in uint16
+            part = part.astype(np.int32)
+        values = torch.tensor(part).to(self.device)
+        values = values[None] if part.ndim == 2 else values.permute(2, 0, 1)
+        return values[None].float() / self.white
+
+
+class Upscaled:
+    """What `call`, a function of a part of a picture, makes of the area below.
+
+    margin: how many pixels around a part can change what is made of it. multiple: of all sizes and places, as windows
+    of attention want it.
+    """
+
+    def __init__(self, below: Area, call: Callable[[Tensor], Tensor], scale: int, margin: int, multiple: int = 1):
+        self.below, self.call, self.scale, self.margin, self.multiple = below, call, scale, margin, multiple
+        self.height, self.width = below.height * scale, below.width * scale
+
+    def read(self, box: Box) -> Tensor:
+        rows = self.reach(box.top, box.bottom, self.below.height)
+        columns = self.reach(box.left, box.right, self.below.width)
+        sr = self.call(self.below.read(Box(*rows, *columns)))
+        return cut(sr, box, rows[0] * self.scale, columns[0] * self.scale)
+
+    def reach(self, start: int, stop: int, length: int) -> tuple[int, int]:
+        """The pixels below that can change start to stop."""
+        first = max(0, start // self.scale - self.margin)
+        last = -(-stop // self.scale) + self.margin
+        return first - first % self.multiple, min(length, last + -last % self.multiple)
+
+
+class Whole:
+    """What `call` makes of the whole area below, computed once and kept, for what cannot be computed in parts."""
+
+    def __init__(self, below: Area, call: Callable[[Tensor], Tensor], scale: int):
+        self.below, self.call = below, call
+        self.height, self.width = below.height * scale, below.width * scale
+        self.result: Tensor | None = None
+
+    def read(self, box: Box) -> Tensor:
+        if self.result is None:
+            self.result = self.call(self.below.read(Box(0, self.below.height, 0, self.below.width)))
+        return cut(self.result, box, 0, 0)
+
+
+class Blended:
+    """What `call` makes of overlapping windows, mixed where they overlap: for a network that sees without bound.
+
+    Near what the whole picture would give, not equal to it. tile, overlap: of the windows, in pixels of the area
+    below; one is mixed into the next over twice the overlap.
+    """
+
+    def __init__(
+        self, below: Area, call: Callable[[Tensor], Tensor], scale: int, *, tile: int, overlap: int, multiple: int = 1
+    ):
+        self.below, self.call, self.scale = below, call, scale
+        self.height, self.width = below.height * scale, below.width * scale
+        self.rows = list(spans(below.height, tile, overlap, multiple))
+        self.columns = list(spans(below.width, tile, overlap, multiple))
+        self.down = ramps(self.rows, self.height, scale)
+        self.across = ramps(self.columns, self.width, scale)
+        self.kept: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+
+    def read(self, box: Box) -> Tensor:
+        total: Tensor | None = None
+        for row, (top, bottom, *_) in enumerate(self.rows):
+            for column, (left, right, *_) in enumerate(self.columns):
+                window = Box(*(edge * self.scale for edge in (top, bottom, left, right)))
+                common = overlap_of(window, box)
+                if not common:
+                    continue
+                sr = self.window(row, column)
+                if total is None:
+                    total = sr.new_zeros(1, sr.shape[1], box.height, box.width)
+                down = self.down[row, common.top : common.bottom]
+                across = self.across[column, common.left : common.right]
+                place = cut(total, common, box.top, box.left)
+                place += cut(sr, common, window.top, window.left) * (down[:, None] * across).to(sr)
+        assert total is not None
+        return total
+
+    def window(self, row: int, column: int) -> Tensor:
+        key = row, column
+        if key not in self.kept:
+            top, bottom, *_ = self.rows[row]
+            left, right, *_ = self.columns[column]
+            self.kept[key] = self.call(self.below.read(Box(top, bottom, left, right)))
+            if len(self.kept) > KEPT:
+                self.kept.popitem(last=False)
+        return self.kept[key]
+
+
+class Mixed:
+    """`share` of one area and the rest of another of the same size. share: a number, or a area of one channel."""
+
+    def __init__(self, one: Area, other: Area, share: "float | Area"):
+        self.one, self.other, self.share = one, other, share
+        self.height, self.width = one.height, one.width
+
+    def read(self, box: Box) -> Tensor:
+        share = self.share if isinstance(self.share, float | int) else self.share.read(box)
+        if isinstance(share, float | int) and share in (0, 1):  # exactly that one, and no work for the other
+            return (self.one if share else self.other).read(box)
+        if isinstance(share, Tensor) and bool((share <= 0).all()):
+            return self.other.read(box)
+        other = self.other.read(box)
+        return other + share * (self.one.read(box) - other)
+
+
+def ramps(places: list[tuple[int, int, int, int]], length: int, scale: int) -> Tensor:
+    """windows,length: how much of each pixel each window gives, from 0 at its ends to 1; the sum of all is 1."""
+    at = torch.arange(length, dtype=torch.float32) + 0.5
+    weights = torch.stack([(torch.minimum(at - start * scale, stop * scale - at)) for start, stop, _, _ in places])
+    for number, (start, stop, first, last) in enumerate(places):  # the ends of the picture are the ends of no window
+        if start == first:
+            weights[number] = stop * scale - at
+        if stop == last:
+            weights[number] = at - start * scale if start != first else 1.0
+    widths = torch.tensor(
+        [max(1, 2 * (first - start), 2 * (stop - last)) * scale for start, stop, first, last in places]
+    )
+    weights = (weights / widths[:, None]).clamp(0, 1)
+    return weights / weights.sum(0)
+
+
+class Resized:
+    """The area below at another size by MATLAB's kernels, neither rounded nor clipped.
+
+    level: white of pixels that are rounded after each of the two passes, as MATLAB does with uint8; None for none.
+    """
+
+    def __init__(self, below: Area, height: int, width: int, method: str = "bicubic", *, level: int | None = None):
+        self.below, self.height, self.width, self.level = below, height, width, level
+        ratios = {-2: height / below.height, -1: width / below.width}
+        self.order = sorted(ratios, key=lambda axis: ratios[axis])  # MATLAB's: the smaller scale first, rows on a tie
+        self.rows = contributions(below.height, height, ratios[-2], method)
+        self.columns = contributions(below.width, width, ratios[-1], method)
+
+    def read(self, box: Box) -> Tensor:
+        taps = {-2: part(self.rows, box.top, box.bottom), -1: part(self.columns, box.left, box.right)}
+        values = self.below.read(Box(*taps[-2][2:], *taps[-1][2:]))
+        exact = values.mul(self.level).round().double() if self.level else values
+        for axis in self.order:
+            weights, indices, first, _ = taps[axis]
+            shape = (-1, 1) if axis == -2 else (-1,)
+            total = torch.zeros((), dtype=exact.dtype, device=values.device)
+            for tap in range(weights.shape[1]):
+                index = torch.from_numpy(indices[:, tap] - first).to(values.device)
+                weight = torch.from_numpy(weights[:, tap]).to(exact)
+                total = total + weight.reshape(shape) * exact.index_select(axis, index)
+            exact = total.add(0.5).floor().clamp(0, self.level) if self.level else total
+        return exact.div(self.level).to(values.dtype) if self.level else exact
+
+
+def part(taps: tuple[np.ndarray, np.ndarray], start: int, stop: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """(weights, indices, first, last) of the outputs start to stop; they read first to last, without the last."""
+    weights, indices = taps[0][start:stop], taps[1][start:stop]
+    return weights, indices, int(indices.min()), int(indices.max()) + 1
+
+
+def cut(values: Tensor, box: Box, top: int, left: int) -> Tensor:
+    """The box of values that begin at (top, left)."""
+    return values[..., box.top - top : box.bottom - top, box.left - left : box.right - left]
+
+
+def overlap_of(one: Box, other: Box) -> Box | None:
+    """What two boxes have in common; None for nothing."""
+    top, bottom = max(one.top, other.top), min(one.bottom, other.bottom)
+    left, right = max(one.left, other.left), min(one.right, other.right)
+    return Box(top, bottom, left, right) if top < bottom and left < right else None

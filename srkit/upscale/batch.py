@@ -1,0 +1,128 @@
+"""Pictures one after another: the next is read and the last one is written while the network runs."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from srkit.errors import SrkitError, one_line
+from srkit.images import Encoding, header
+from srkit.upscale.file import How, Work, opened
+from srkit.upscale.inputs import printable
+from srkit.upscale.journal import Journal
+from srkit.upscale.receipt import keep_beside, receipt_of
+from srkit.upscale.targets import Job
+
+
+def nothing(*_: object) -> None:
+    """What is told to nobody."""
+
+
+@dataclass
+class Batch:
+    """A run over jobs, each on its own: one that fails costs no other.
+
+    encoding: of a target. receipt: "xmp", "sidecar" or empty; said: options in it; receipt_text: of a picture
+    that is repeated. tell(line): what the user should know. made(job, work, seconds), failed(job, error):
+    a picture is done. at(done, share, left): pictures done, the share of all pixels, the seconds left.
+    """
+
+    how: How
+    encoding: Callable[[Path], Encoding]
+    journal: Journal | None = None
+    receipt: str = ""
+    receipt_text: str = ""
+    said: dict[str, Any] = field(default_factory=dict)
+    tell: Callable[[str], None] = nothing
+    made: Callable[[Job, Work, float], None] = nothing
+    failed: Callable[[Job, SrkitError], None] = nothing
+    at: Callable[[int, float, float], None] = nothing
+
+    def run(self, jobs: Sequence[Job]) -> list[SrkitError]:
+        """All jobs, in their order. Returns the errors of those that failed."""
+        self.failures: list[SrkitError] = []
+        self.sizes = [pixels_of(job.source) for job in jobs]
+        self.begun = time.monotonic()
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
+            ahead: Future[Work] | None = reader.submit(self.open, jobs[0]) if jobs else None
+            for number, job in enumerate(jobs):
+                assert ahead is not None
+                begun = time.monotonic()
+                work = self.attempt(job, ahead.result)
+                ahead = reader.submit(self.open, jobs[number + 1]) if number + 1 < len(jobs) else None
+                if work is None or self.attempt(job, partial(self.compute, work, number), work) is None:
+                    continue
+                if written is not None:
+                    written.result()  # no more than one result waits to be written
+                written = writer.submit(self.write, job, work, begun)
+            if written is not None:
+                written.result()
+        return self.failures
+
+    def attempt(self, job: Job, act: Callable[[], Any], work: Work | None = None) -> Any:
+        """What `act` gives, None where it fails, which is told."""
+        try:
+            return act()
+        except SrkitError as error:
+            if work is not None:
+                work.close()
+            text, name = one_line(error), printable(job.source)
+            error = error if name in text else type(error)(f"'{name}': {text}")
+            self.failures.append(error)
+            self.failed(job, error)
+            return None
+
+    def open(self, job: Job) -> Work:
+        name = printable(job.source)
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SrkitError(f"cannot make the folder '{printable(job.target.parent)}': {one_line(error)}") from None
+        return opened(
+            job.source, job.target, self.how, self.encoding(job.target), lambda line: self.tell(f"{name}: {line}")
+        )
+
+    def compute(self, work: Work, number: int) -> bool:
+        before, here, total = sum(self.sizes[:number]), self.sizes[number], max(1, sum(self.sizes))
+
+        def done(boxes: int, of: int) -> None:
+            share = (before + here * boxes / of) / total
+            spent = time.monotonic() - self.begun
+            self.at(number, share, spent / max(share, 1e-6) - spent)
+
+        work.compute(done, lambda line: self.tell(f"{printable(str(work.target))}: {line}"))
+        return True
+
+    def write(self, job: Job, work: Work, begun: float) -> None:
+        def act() -> bool:
+            receipt = ""
+            if self.receipt:
+                made_by = self.how.networks.identity(work.plan.steps)
+                receipt = self.receipt_text or receipt_of(job.source, job.target, self.said, made_by)
+            if self.receipt == "xmp":
+                work.encoding = replace(work.encoding, receipt=receipt)
+            if notice := work.write():
+                self.tell(f"{printable(job.target)}: {notice}")
+            if self.receipt == "sidecar":
+                keep_beside(job.target, receipt)
+            return True
+
+        if self.attempt(job, act, work) is None:
+            return
+        work.close()
+        if self.journal is not None:
+            self.journal.add(job)
+        self.made(job, work, time.monotonic() - begun)
+
+
+def pixels_of(path: Path) -> int:
+    """Of a picture, by its header; 0 where it cannot be read, which is told in its turn."""
+    try:
+        head = header(path)
+    except SrkitError:
+        return 0
+    return head.width * head.height

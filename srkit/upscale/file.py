@@ -1,0 +1,264 @@
+"""One picture file in, one out: planned by its header, computed in tiles, written whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import torch
+
+from srkit.files import lock_of, locked
+from srkit.images import (
+    MAX_PIXELS,
+    About,
+    Encoding,
+    Header,
+    Picture,
+    check_encoding,
+    header,
+    read_picture,
+    write_pixels,
+)
+from srkit.upscale.areas import Area, Box, Mixed, PixelArray, Resized
+from srkit.upscale.render import Result, alpha_of, render, source_of
+from srkit.upscale.scratch import Scratch, unfinished
+from srkit.upscale.sizes import Size, Wanted, chain, size_of
+from srkit.upscale.stages import Stage, at_size, tile_of, upscaled
+
+LEFT_TO_RESIZE = 1.1  # times that the final resize may enlarge what the networks make
+
+Given = Path | bytes
+Target = Path | BinaryIO
+
+
+class Networks(Protocol):
+    """What enlarges: `srkit.weights.ladder.Ladder`."""
+
+    def scales(self) -> tuple[int, ...]: ...
+    def stage(self, scale: int) -> Stage: ...
+    def trainable(self, scale: int) -> bool: ...
+    def identity(self, steps: Sequence[int]) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class How:
+    """How pictures are made, the same for all of a command.
+
+    wanted: how large. tile: side of a tile in input pixels, 0 for none, None for what memory allows. strength: of the
+    network; the rest is Lanczos. protect: H,W mask of a picture, 1 where Lanczos is wanted, or None. reading: options
+    of `read_picture`. identity: what else decides the pixels, in words.
+    """
+
+    networks: Networks
+    wanted: Wanted
+    tile: int | None = None
+    strength: float = 1.0
+    protect: Callable[[Picture], np.ndarray | None] = lambda picture: None
+    reading: dict[str, Any] = field(default_factory=dict)
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be made of a picture file. steps: the scales of its chain; empty where nothing is enlarged."""
+
+    head: Header
+    size: Size
+    steps: tuple[int, ...]
+    channels: int
+    depth: int
+    notices: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return f"{self.head.width}x{self.head.height} -> {self.size.canvas[0]}x{self.size.canvas[1]}"
+
+
+def planned(source: Given, how: How, encoding: Encoding) -> Plan:
+    """From the header alone. Raises UsageError for a size or a format that cannot be, ImageError for no picture."""
+    head = header(source, max_pixels=how.reading.get("max_pixels", MAX_PIXELS))
+    size = size_of(how.wanted, head.width, head.height)
+    steps = steps_of(how.networks, size.factor)
+    depth = encoding.depth or (16 if head.depth > 8 else 8)
+    notices = check_encoding(encoding, *size.canvas, head.channels, depth=depth)
+    return Plan(head, size, steps, head.channels, depth, tuple(notices))
+
+
+def steps_of(networks: Networks, factor: float) -> tuple[int, ...]:
+    """The scales of the networks, one after the other. An interpolation makes nothing of a picture of its own size.
+
+    The last tenth of a factor is left to the final resize: x2.1 takes a quarter of the work of x4 made smaller, and
+    looks the same.
+    """
+    scales = networks.scales()
+    if factor <= 1 and not networks.trainable(scales[0]):
+        return ()
+    chain(scales, factor)  # is it possible at all?
+    return chain(scales, factor / LEFT_TO_RESIZE)
+
+
+@dataclass
+class Work:
+    """One picture in the making: opened, then computed, then written, each on the thread it is called on."""
+
+    plan: Plan
+    target: Target
+    encoding: Encoding
+    about: About
+    result: Result
+    boxes: list[Box]
+    pixels: np.ndarray
+    scratch: Scratch | None
+    lock: ExitStack
+
+    def compute(self, done: Callable[[int, int], None], tell: Callable[[str], None]) -> None:
+        """The pixels; done(boxes, total) is called after each tile."""
+        flags = None if self.scratch is None else self.scratch.flags
+        render(self.result, self.pixels, self.boxes, flags=flags, done=done, tell=tell)
+
+    def write(self) -> str:
+        """The file. Returns what the format could not take."""
+        notice = write_pixels(self.target, self.pixels, self.about, self.encoding)
+        if self.scratch is not None:
+            self.scratch.remove()
+        return notice
+
+    def close(self) -> None:
+        self.lock.close()
+
+
+def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Callable[[str], None]) -> Work:
+    """A picture, read and ready to be computed. tell(line): what the user should know. Close it in the end.
+
+    Work that is killed leaves a hidden folder beside the target; the same call then goes on with the tiles that are
+    missing. Raises SrkitError; then nothing is to be closed.
+    """
+    with ExitStack() as lock:
+        if isinstance(target, Path):
+            busy = f"'{target}' is being written by another srkit; wait for it, or name another file"
+            lock.enter_context(locked(lock_of(target), wait=False, busy=busy))
+        plan = planned(source, how, encoding)
+        picture = read_picture(source, deep=True, **how.reading)
+        for line in (*plan.notices, picture.notice, *plan.size.lines):
+            if line:
+                tell(line)
+        key = key_of(source, plan, how)
+        begun = unfinished(target, key) if isinstance(target, Path) else None
+        tile = tile_of_plan(plan, how) if begun is None else begun
+        result, side = result_of(picture, plan, how, tile, tell)
+        boxes = result.boxes(side)
+        scratch = None
+        if isinstance(target, Path) and len(boxes) > 1:
+            scratch = Scratch(target, key, tile, result.shape, result.dtype, len(boxes))
+            if scratch.done:
+                tell(f"{scratch.done} of {len(boxes)} tiles are there from before")
+        pixels = np.empty(result.shape, result.dtype) if scratch is None else scratch.pixels
+        about = picture.about
+        if plan.size.dpi is not None:
+            about = replace(about, dpi=(plan.size.dpi, plan.size.dpi))
+        return Work(
+            plan=plan,
+            target=target,
+            encoding=encoding,
+            about=about,
+            result=result,
+            boxes=boxes,
+            pixels=pixels,
+            scratch=scratch,
+            lock=lock.pop_all(),
+        )
+
+
+def upscale_file(
+    source: Given,
+    target: Target,
+    how: How,
+    encoding: Encoding,
+    *,
+    done: Callable[[int, int], None] = lambda boxes, total: None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Plan:
+    """Make one picture: `opened`, computed, written. Returns what was planned. Raises SrkitError."""
+    work = opened(source, target, how, encoding, tell)
+    try:
+        work.compute(done, tell)
+        if notice := work.write():
+            tell(notice)
+    finally:
+        work.close()
+    return work.plan
+
+
+def tile_of_plan(plan: Plan, how: How) -> int:
+    """Side of a tile in pixels of what the last network is given; 0 for none."""
+    return tile_of(how.networks.stage(plan.steps[-1]), how.tile) if plan.steps else 0
+
+
+def result_of(picture: Picture, plan: Plan, how: How, tile: int, tell: Callable[[str], None]) -> tuple[Result, int]:
+    """(what is to be computed, the side of its boxes)."""
+    size = plan.size
+    stages = [how.networks.stage(step) for step in plan.steps]
+    device = stages[0].device if stages else torch.device("cpu")
+    source = source_of(picture, device)
+    area, told = upscaled(source, stages, tile)
+    for line in dict.fromkeys(told):
+        tell(line)
+    colour = at_size(area, *size.virtual)
+    mask = how.protect(picture)
+    if how.strength < 1:
+        colour = Mixed(colour, lanczos(source, size), how.strength)
+    if mask is not None:
+        share = Resized(PixelArray(255 - mask, device), size.virtual[1], size.virtual[0])
+        colour = Mixed(colour, lanczos(source, size), share)
+    dtype = np.dtype(np.uint16 if plan.depth == 16 else np.uint8)
+    red, green, blue = size.colour or (255, 255, 255)
+    pad = (red / 255, green / 255, blue / 255)
+    alpha = alpha_of(picture, *size.virtual)
+    result = Result(
+        colour,
+        alpha,
+        gray=picture.gray and len(set(pad)) == 1,
+        canvas=size.canvas,
+        offset=size.offset,
+        pad=pad,
+        dtype=dtype,
+    )
+    return result, box_side(area.width, size, stages, tile)
+
+
+def lanczos(source: Area, size: Size) -> Area:
+    """What needs no network, at the final size."""
+    if (source.width, source.height) == size.virtual:
+        return source
+    return Resized(source, size.virtual[1], size.virtual[0], "lanczos3")
+
+
+def box_side(whole: int, size: Size, stages: Sequence[Stage], tile: int) -> int:
+    """Side of a box of the result that takes one tile of the last network. whole: the width of what that makes."""
+    if not stages:
+        return 1024
+    if not tile or any(stage.whole for stage in stages):
+        return 0
+    return max(64, round(tile * stages[-1].scale * size.virtual[0] / whole))
+
+
+def key_of(source: Given, plan: Plan, how: How) -> str:
+    """What decides each pixel of a result."""
+    data = source if isinstance(source, bytes) else None
+    digest = hashlib.sha256(data) if data is not None else digest_of(source)
+    said = {
+        "source": digest.hexdigest(), "virtual": plan.size.virtual, "canvas": plan.size.canvas,
+        "offset": plan.size.offset, "colour": plan.size.colour, "steps": plan.steps,
+        "depth": plan.depth, "tile": how.tile, "strength": how.strength, "reading": repr(sorted(how.reading.items())),
+        "options": how.identity, "networks": how.networks.identity(plan.steps),
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+
+
+def digest_of(path: Any) -> Any:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256")

@@ -1,0 +1,87 @@
+"""The pixels of a result while it is made: a file that is mapped to memory, and which tiles of it are there.
+
+It lies in a hidden folder beside the target. A process that is killed leaves it; the next with the same key goes on.
+"""
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from srkit.errors import SrkitError, one_line
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Scratch:
+    """Room for `shape` pixels of `dtype` in `tiles` tiles, beside `target`.
+
+    key: what decides the pixels. What is found under another key, or was written before the machine was last started,
+    whose memory may not have reached the disk, is begun again. tile: as `unfinished` gives it back.
+    """
+
+    def __init__(self, target: Path, key: str, tile: int, shape: tuple[int, ...], dtype: np.dtype, tiles: int):
+        self.folder = folder_of(target)
+        about = {"key": key, "boot": boot(), "tile": tile}
+        try:
+            if unfinished(target, key) != tile:
+                self.remove()
+            self.folder.mkdir(exist_ok=True)
+            size = int(np.prod(shape)) * dtype.itemsize
+            reserve(self.folder / "pixels", size)
+            reserve(self.folder / "tiles", tiles)
+            self.pixels: np.ndarray = np.memmap(self.folder / "pixels", dtype, "r+", shape=shape)
+            self.flags: np.ndarray = np.memmap(self.folder / "tiles", np.uint8, "r+", shape=(tiles,))
+            (self.folder / "job.json").write_text(json.dumps(about))
+        except OSError as error:
+            self.remove()
+            raise SrkitError(
+                f"no room for the {int(np.prod(shape)) * dtype.itemsize / 1e6:,.0f} MB of '{target.name}' beside it, "
+                f"in '{target.parent}': {one_line(error)}"
+            ) from None
+
+    @property
+    def done(self) -> int:
+        return int(self.flags.sum())
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def unfinished(target: Path, key: str) -> int | None:
+    """The tile of a result that was begun under the same key, None where there is none."""
+    with suppress(OSError, ValueError, AttributeError):
+        about = json.loads((folder_of(target) / "job.json").read_text())
+        if about.get("key") == key and about.get("boot") == boot() and isinstance(about.get("tile"), int):
+            return int(about["tile"])
+    return None
+
+
+def folder_of(target: Path) -> Path:
+    """The hidden folder beside a target; its name is cut where the system would not take it."""
+    return target.with_name(f".{target.name[:200]}.unfinished")
+
+
+def reserve(path: Path, size: int) -> None:
+    """A file of `size` bytes that the disk really has: where it is full, writing to its map would end the process."""
+    with open(path, "a+b") as file:
+        have = os.fstat(file.fileno()).st_size
+        if have == size:
+            return
+        file.truncate(size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        file.seek(have)
+        while have < size:
+            have += file.write(bytes(min(size - have, 2**20)))
+
+
+def boot() -> str:
+    """Which start of the machine this is, where the system says it."""
+    with suppress(OSError):
+        return BOOT.read_text().strip()
+    return ""

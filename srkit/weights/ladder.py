@@ -1,0 +1,116 @@
+"""The scales that a model can enlarge by, each loaded when it is first wanted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srkit.checkpoint import read_about
+from srkit.defaults import TAG_OF_PHOTOS, TAG_OF_TABLES
+from srkit.fetch import file_sha256
+from srkit.nets import Loaded, precision_of
+from srkit.plugins import Choice, Registry
+from srkit.upscale.marks import mark
+from srkit.upscale.stages import Change, Stage, stage_of
+from srkit.weights.find import Downloads, find_checkpoint, is_own, is_path, matches, quietly, registered, trained_runs
+from srkit.weights.loading import load_model
+from srkit.weights.offered import for_pictures, split_tag
+
+
+@dataclass
+class Ladder:
+    """What upscales pictures: a model at all scales that it has weights for.
+
+    word: as `load_model` takes it; None means the best installed weights for photographs. scale: where one is asked for
+    that a file need not say of itself. precision: a word of `nets.precision_on`. wrappers, backend: of each network.
+    change: what else is done to what a network makes of a part of a picture: (upscaler, scale) to (upscaler, margin).
+    """
+
+    registry: Registry
+    word: str | None = None
+    scale: int | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "fp32"
+    wrappers: Sequence[Choice] = ()
+    backend: Choice | None = None
+    change: Change | None = None
+    downloads: Downloads = quietly
+    loaded: dict[int, Loaded] = field(default_factory=dict)
+    stages: dict[int, Stage] = field(default_factory=dict)
+
+    def scales(self) -> tuple[int, ...]:
+        """All scales there are weights for, ascending. Raises what `load_model` does where there are none."""
+        if self.word is None:
+            tags = (TAG_OF_PHOTOS, TAG_OF_TABLES)
+            found = {
+                scale
+                for entry in self.registry.of("model")
+                for weights in entry.component.weights
+                if weights.resource and weights.tag in tags
+                for scale in weights.scales
+            }
+            return tuple(sorted(found)) or (self.load(self.scale).scale,)
+        if is_path(self.word):
+            path = find_checkpoint(self.word, self.downloads)
+            if is_own(path):
+                return tuple(sorted(read_about(path)["scales"]))
+            return (self.load(self.scale).scale,)
+        name, tag = split_tag(self.registry, self.word)
+        model = self.registry.choose("model", name)
+        offered = model.component.scales
+        if not model.component.trainable:
+            return tuple(sorted(offered))
+        runs = [] if tag else [about for _, about in trained_runs() if matches(about, model, self.word)]
+        with_weights = [s for s in offered if registered(model, s, tag) or any(s in about["scales"] for about in runs)]
+        return tuple(sorted(with_weights)) or (self.load(self.scale).scale,)  # raises NoWeights, with what to do
+
+    def load(self, scale: int | None) -> Loaded:
+        """The network for one scale."""
+        if scale is None or scale not in self.loaded:
+            word = self.word
+            if word is None:
+                offer, scale = for_pictures(self.registry, scale)
+                word = offer.word
+            loaded = load_model(self.registry, word, scale, self.device, self.downloads)
+            self.loaded[loaded.scale] = loaded
+            return loaded
+        return self.loaded[scale]
+
+    def stage(self, scale: int) -> Stage:
+        if scale not in self.stages:
+            loaded = self.load(scale)
+            used = precision_of(loaded, self.device, "fp32" if self.backend else self.precision)
+            self.stages[scale] = stage_of(
+                loaded, wrappers=self.wrappers, backend=self.backend, precision=used, change=self.change
+            )
+        return self.stages[scale]
+
+    def label(self, scale: int) -> str:
+        """How file names and receipts call it: `edsr-small@photo`, with a + where it is a self-ensemble."""
+        return self.load(scale).label + mark(self.wrappers)
+
+    def trainable(self, scale: int) -> bool:
+        return bool(self.load(scale).model.component.trainable)
+
+    def named(self) -> int:
+        """The scale whose label names files."""
+        scales = self.scales()
+        return self.scale if self.scale in scales else scales[0]
+
+    def identity(self, steps: Sequence[int]) -> dict[str, Any]:
+        """What decides the pixels: version, the networks of `steps` by their weights' hashes, wrappers, precision."""
+        models = {}
+        for scale in steps:
+            loaded = self.load(scale)
+            digest = file_sha256(Path(loaded.origin)) if loaded.origin else ""
+            models[f"x{scale}"] = {"name": loaded.label, "weights_sha256": digest}
+        chosen = [*self.wrappers, *([self.backend] if self.backend else [])]
+        return {
+            "srkit": version("srkit"),
+            "models": models,
+            "around": [[choice.entry.qualified, dict(choice.options)] for choice in chosen],
+            "precision": self.precision,
+        }
