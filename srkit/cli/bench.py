@@ -12,7 +12,14 @@ import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.bench_report import checked_before_work, measured_costs, show_costs, told_costs, write_page
+from srkit.cli.bench_report import (
+    checked_before_work,
+    measured_costs,
+    show_costs,
+    show_groups,
+    told_costs,
+    write_page,
+)
 from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, scale_of, words
 from srkit.errors import SrkitError, UsageError, missing_path
 from srkit.plugins import Registry
@@ -20,6 +27,7 @@ from srkit.plugins import Registry
 if TYPE_CHECKING:
     from srkit.evaluate.plan import Plan
     from srkit.evaluate.require import Requirement
+    from srkit.evaluate.store import Store
     from srkit.evaluate.table import Results
     from srkit.nets import Precision as Format
 
@@ -90,6 +98,13 @@ def bench(
     intervals: Annotated[
         bool, typer.Option("--intervals", help="Show the 95 % interval of each mean over the pictures.")
     ] = False,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Scores by what is in the pictures, measured, and by the sets' folders.")
+    ] = False,
+    tags: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Scores by your own groups: CSV, a line a picture, image,tag[,tag...]."),
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Quote published figures of standard methods beside those measured.")
     ] = False,
@@ -111,7 +126,8 @@ def bench(
     """
     forms = {"json": as_json, "csv": as_csv and not long, "long": long, "markdown": as_markdown, "latex": as_latex}
     asked_forms = [form for form, asked in forms.items() if asked]
-    form = chosen_form(asked_forms, intervals=intervals, published=published, compared=compare is not None)
+    by_groups = groups or tags is not None
+    form = chosen_form(asked_forms, intervals=intervals, published=published, groups=by_groups, compared=bool(compare))
     if compare is not None:
         tell_changes(*compare, form)
         return
@@ -127,12 +143,11 @@ def bench(
     from srkit.cli.bench_plan import planned
     from srkit.evaluate.plan import measure_named
     from srkit.evaluate.protocol import protocol_named
-    from srkit.evaluate.store import Store
-    from srkit.files import cache_folder
+    from srkit.evaluate.tags import read_tags
     from srkit.weights.subjects import Search
 
-    folder = None if no_cache else (results or cache_folder().parent / "results").expanduser()
-    store = Store(folder)
+    tagged = read_tags(tags) if tags else None
+    store = store_in(results, no_cache)
     chosen = protocol_named(protocol)
     measures = [measure_named(registry, store, word) for word in words(metrics) or defaults.METRICS]
     wanted = [scale_of(word) for word in words(scales)]
@@ -157,14 +172,24 @@ def bench(
         lr_only=words(lr_only),
         root=root,
         show_all=show_all,
+        groups=groups,
+        tags=tagged,
     )
     fill(plan, registry, device)
     table = plan.results(about_of(plan, search.precision))
     if cost:
         table = replace(table, costs=measured_costs(plan, sizes))
-    show(table, form, parquet, intervals=intervals, published=published)
+    show(table, form, parquet, store=store, intervals=intervals, published=published)
     write_page(plan, table, report, registry, device=device, published=published)
     check(table, required)
+
+
+def store_in(folder: Path | None, no_cache: bool) -> "Store":
+    """What was computed before; in memory only with --no-cache."""
+    from srkit.evaluate.store import Store
+    from srkit.files import cache_folder
+
+    return Store(None if no_cache else (folder or cache_folder().parent / "results").expanduser())
 
 
 def fill(plan: "Plan", registry: Registry, device: str) -> None:
@@ -209,7 +234,7 @@ def about_of(plan: "Plan", precision: str) -> dict[str, str]:
     }
 
 
-def chosen_form(asked: list[str], *, intervals: bool, published: bool, compared: bool) -> str:
+def chosen_form(asked: list[str], *, intervals: bool, published: bool, groups: bool, compared: bool) -> str:
     """The one form the table is printed in; empty for that of the terminal. Raises UsageError for what does not fit."""
     if len(asked) > 1:
         raise UsageError("--json, --csv, --markdown or --latex, not both")
@@ -218,23 +243,27 @@ def chosen_form(asked: list[str], *, intervals: bool, published: bool, compared:
         raise UsageError("--compare prints a table, or JSON with --json")
     if intervals and form in ("long", "latex"):
         raise UsageError(f"--{form} has no intervals; the table, --csv, --markdown and --json have")
+    if groups and form in ("long", "latex"):
+        raise UsageError(f"--{form} has no groups; the table, --csv, --markdown and --json have")
     if published and form in ("long", "csv"):
         raise UsageError(f"--{form} has only what was measured; the table, --markdown, --latex and --json can quote")
     return form
 
 
 def show(
-    results: "Results", form: str, parquet: Path | None, *, intervals: bool = False, published: bool = False
+    results: "Results", form: str, parquet: Path | None, *, store: "Store", intervals: bool, published: bool
 ) -> None:
     """Every form a table is given in. A new one is a line in `srkit.evaluate.views.PRINTED`, and an option."""
     from srkit.evaluate import views
+    from srkit.evaluate.groups import group_scores
     from srkit.evaluate.published import beside
     from srkit.evaluate.report import numeric
 
     quoted, notices = beside(results) if published else ([], [])
     for notice in notices:
         display.say(notice)
-    extras = views.Beside(intervals, quoted)
+    shown = [metric.name for metric in results.metrics][: None if form in ("json", "csv") else 1]
+    extras = views.Beside(intervals, quoted, group_scores(results, shown, store))
     if parquet is not None:
         views.write_parquet(results, parquet)
     if form:
@@ -244,6 +273,8 @@ def show(
     headings, cells, measured = views.table_of(results, extras)
     display.table(headings, cells, right=numeric(headings), sections=[measured - 1] if quoted else [])
     display.result(views.footer(results, extras))
+    if extras.groups:
+        show_groups(results, extras.groups)
     if results.costs:
         show_costs(results)
 

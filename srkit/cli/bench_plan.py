@@ -24,7 +24,8 @@ from srkit.evaluate.plan import (
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.store import Store
 from srkit.evaluate.table import ModelInfo
-from srkit.evaluate.traits import told, with_maker
+from srkit.evaluate.tags import Tags, left_over
+from srkit.evaluate.traits import told, with_groups, with_maker
 from srkit.plugins import Registry
 from srkit.weights.subjects import Search, every_name, expanded, find_subjects
 
@@ -41,12 +42,14 @@ def planned(
     lr_only: list[str],
     root: Path | None,
     show_all: bool,
+    groups: bool = False,
+    tags: Tags | None = None,
 ) -> Plan:
     """All subjects on all sets of their scale.
 
     Models are those named; all, where neither models nor ready pictures are. Sets are those named, or those found;
     without HR, LR folders or the ready pictures themselves, where no metric compares. Raises UsageError for words that
-    do not fit together, and what the words themselves raise.
+    do not fit together, and what the words themselves raise. groups, tags: see `grouped`.
     """
     registry, store = search.registry, search.store
     named = [*expanded(registry, models), *checkpoints]
@@ -60,6 +63,7 @@ def planned(
         check_references(measures, tested)
     else:
         tested = opened_sets(registry, store, sets, root, search.scales)
+    tested = grouped(store, tested, measured=groups, tags=tags) if groups or tags else tested
     subjects = [*model_subjects(search, asked, {*models, *checkpoints}, show_all), *given]
     made = cells_of(store, subjects, tested)
     for line in told(tested, made):
@@ -108,6 +112,15 @@ def opened_sets(
             if one.pairs is not None:
                 display.say(f"{one.name} x{scale}: {described(one.pairs)}")
     return opened
+
+
+def grouped(store: Store, tested: Sequence[ScoredSet], *, measured: bool, tags: Tags | None) -> list[ScoredSet]:
+    """The sets with their groups of pictures; says what of a tag file is used for nothing, and what has no tag."""
+    names = {one.name: [picture.name for picture in one.pictures] for one in tested}
+    for line in left_over(tags, names) if tags else ():
+        display.say(line)
+    with display.Progress("looking at pictures", sum(map(len, names.values()))) as progress:
+        return [with_groups(store, one, measured=measured, tags=tags, done=progress.one_more) for one in tested]
 
 
 def sets_without_hr(

@@ -1,4 +1,4 @@
-"""What `srkit bench` does for --cost and --report."""
+"""What `srkit bench` does for --cost, --groups and --report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from srkit.plugins import Registry
 
 if TYPE_CHECKING:
     from srkit.evaluate.cost_table import Size
+    from srkit.evaluate.groups import GroupScore
     from srkit.evaluate.plan import Plan
     from srkit.evaluate.table import Cost, Results
 
@@ -41,6 +42,14 @@ def show_costs(results: "Results") -> None:
     right = [i for i, heading in enumerate(headings) if i >= 2 and heading != "error"]
     display.table(headings, cells, right=right)
     display.result("\n".join(filter(None, notes(results))))
+
+
+def show_groups(results: "Results", found: "Sequence[GroupScore]") -> None:
+    """The table by groups of pictures, below the scores."""
+    from srkit.evaluate.groups import group_notes, group_table
+
+    display.table(*group_table(found, results), right=range(4, 8))
+    display.result("\n".join(group_notes(results, found)))
 
 
 def told_costs(results: "Results") -> list[str]:

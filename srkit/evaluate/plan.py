@@ -92,6 +92,7 @@ class ScoredSet:
 
     dataset: what reads it, as JSON. error: why it cannot be read at all. hr: it has HR. ready: it is a folder of ready
     SR pictures, scored by themselves. made: what made its LR, see `srkit.evaluate.traits`. given: it brings LR.
+    groups: names of pictures by what is in them.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ScoredSet:
     ready: bool = False
     made: Made | None = None
     given: bool = False
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def content(self) -> str:
@@ -114,7 +116,8 @@ class ScoredSet:
     @property
     def info(self) -> SetInfo:
         maker = self.made.name if self.made else ""
-        return SetInfo(self.name, self.scale, len(self.pictures), self.content, self.folder, lr_maker=maker)
+        count = len(self.pictures)
+        return SetInfo(self.name, self.scale, count, self.content, self.folder, lr_maker=maker, groups=self.groups)
 
 
 @dataclass(frozen=True)

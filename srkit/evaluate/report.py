@@ -75,13 +75,15 @@ def to_json(rows: Sequence[Row]) -> str:
     return json.dumps({"protocol": protocol_of(rows), "rows": [row.flat() for row in rows]}, indent=2)
 
 
-def to_csv(rows: Sequence[Row], **same: str) -> str:
-    """same: columns that have one value in all rows."""
+def to_csv(rows: Sequence[Row], more: Sequence[Mapping[str, Any]] = (), **same: str) -> str:
+    """more: rows with other columns. same: columns that have one value in all rows."""
     protocol_of(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*rows[0].flat(), *same], lineterminator="\n")
+    names = dict.fromkeys([*rows[0].flat(), *same, *(name for row in more for name in row)])
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(row.flat() | same for row in rows)
+    writer.writerows(dict(row) | same for row in more)
     return text.getvalue()
 
 

@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from srkit.errors import SrkitError, UsageError, one_line
 from srkit.evaluate import published
+from srkit.evaluate.groups import GroupScore, flat_rows, group_notes, group_table
 from srkit.evaluate.latex import to_latex
 from srkit.evaluate.published import Quoted
 from srkit.evaluate.report import Row, numeric, quoted_cells, to_csv, to_table
@@ -23,10 +24,14 @@ LONG = ("model", "weights", "origin", "dataset", "content", "image", "scale", "m
 
 @dataclass(frozen=True)
 class Beside:
-    """What is shown beside the means. intervals: the 95 % interval of each. quoted: published figures."""
+    """What is shown beside the means. intervals: the 95 % interval of each. quoted: published figures.
+
+    groups: what each model scores on groups of a set's pictures.
+    """
 
     intervals: bool = False
     quoted: Sequence[Quoted] = ()
+    groups: Sequence[GroupScore] = ()
 
 
 PLAIN = Beside()
@@ -97,8 +102,8 @@ def claims_of(claims: Mapping[str, float], dataset: str, protocol: str) -> dict[
 
 
 def as_csv(results: Results, beside: Beside = PLAIN) -> str:
-    """A line a model and set."""
-    return to_csv(rows_of(results, beside), fingerprint=fingerprint(results))
+    """A line a model and set; then a line a model and group, if there are groups."""
+    return to_csv(rows_of(results, beside), flat_rows(beside.groups, results), fingerprint=fingerprint(results))
 
 
 def as_long_csv(results: Results, beside: Beside = PLAIN) -> str:
@@ -120,6 +125,8 @@ def as_json(results: Results, beside: Beside = PLAIN) -> str:
     """The long table, which `read_results` reads, with its means (`protocol`, `rows`) and what is quoted beside it."""
     means = {"protocol": results.protocol, "rows": [row.flat() for row in rows_of(results, beside)]}
     extra: dict[str, Any] = {"interval": METHOD} if beside.intervals else {}
+    if beside.groups:
+        extra["groups"] = {"rows": flat_rows(beside.groups, results), "notes": group_notes(results, beside.groups)}
     if beside.quoted:
         extra["published"] = [asdict(each) for each in beside.quoted]
         extra["documents"] = published.sources(beside.quoted)
@@ -129,11 +136,23 @@ def as_json(results: Results, beside: Beside = PLAIN) -> str:
 def as_markdown(results: Results, beside: Beside = PLAIN) -> str:
     """A pipe table, with protocol and fingerprint below."""
     headings, cells, _ = table_of(results, beside)
-    right = numeric(headings)
+    lines = [*pipes(headings, cells, numeric(headings)), *apart(footer(results, beside).splitlines())]
+    if beside.groups:
+        lines += ["", *pipes(*group_table(beside.groups, results), range(4, 8))]
+        lines += apart(group_notes(results, beside.groups))
+    return "\n".join(lines) + "\n"
+
+
+def pipes(headings: Sequence[str], cells: Sequence[Sequence[str]], right: Container[int]) -> list[str]:
+    """The lines of a pipe table."""
     rule = ["---:" if i in right else "---" for i in range(len(headings))]
     lines = [headings, rule, *([cell.replace("|", "\\|") for cell in row] for row in cells)]
-    below = [line for each in footer(results, beside).splitlines() for line in ("", each)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *below]) + "\n"
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def apart(lines: Sequence[str]) -> list[str]:
+    """Each as a paragraph."""
+    return [line for each in lines for line in ("", each)]
 
 
 def as_latex(results: Results, beside: Beside = PLAIN) -> str:
