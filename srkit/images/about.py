@@ -52,6 +52,14 @@ class About:
         return About(icc=self.icc, colour=self.colour)
 
 
+class PartlyBroken(Exception):  # noqa: N818 - what is not broken is with it
+    """Some of the metadata is broken; `about` is the rest."""
+
+    def __init__(self, about: About):
+        super().__init__()
+        self.about = about
+
+
 def about_of(file: BinaryIO, kind: str) -> tuple[About, list[str]]:
     """(what is around the pixels of a file of format `kind`, notices of what of it is broken and left out)."""
     reader = READERS.get(kind)
@@ -60,6 +68,9 @@ def about_of(file: BinaryIO, kind: str) -> tuple[About, list[str]]:
     notices: list[str] = []
     try:
         about = reader(file)
+    except PartlyBroken as partly:
+        about = partly.about
+        notices.append("its broken metadata is left out")
     except Exception:  # metadata never costs a picture
         return About(), ["its broken metadata is left out"]
     if about.exif is not None and orientation_of(about.exif) is None:
@@ -142,7 +153,11 @@ def of_png(file: BinaryIO) -> About:
     icc = exif = xmp = iptc = dpi = None
     text: list[tuple[str, str]] = []
     colour: list[tuple[bytes, bytes]] = []
-    for kind, data in png_chunks(file):
+    broken = False
+    for kind, _, data in png_chunks(file):
+        if data is None:
+            broken = True
+            continue
         if kind == b"iCCP" and icc is None:
             icc = inflated(data[data.index(b"\0") + 2 :])
         elif kind == b"eXIf":
@@ -167,24 +182,27 @@ def of_png(file: BinaryIO) -> About:
                     icc = raw
             elif not key.startswith("Thumb::"):
                 text.append((key, raw.decode("utf-8" if kind == b"iTXt" else "latin-1", "replace")))
-    return About(icc, exif, xmp, iptc, dpi, text=tuple(text), colour=() if icc else tuple(colour))
+    about = About(icc, exif, xmp, iptc, dpi, text=tuple(text), colour=() if icc else tuple(colour))
+    if broken:
+        raise PartlyBroken(about)
+    return about
 
 
-def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """(name, data) of all chunks but the pixels'."""
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, bytes | None]]:
+    """(name, length, data) of all chunks; the data is empty for pixels, None where the checksum is wrong."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind in (b"IDAT", b"fdAT") or length > MOST:
             file.seek(length + 4, 1)
+            yield kind, length, b""
             continue
         if kind == b"IEND":
             return
-        data = file.read(length)
-        if len(data) < length:
+        data, check = file.read(length), file.read(4)
+        if len(check) < 4:
             return
-        file.seek(4, 1)
-        yield kind, data
+        yield kind, length, data if zlib.crc32(kind + data) == int.from_bytes(check, "big") else None
 
 
 def png_text(kind: bytes, data: bytes) -> tuple[str, bytes]:

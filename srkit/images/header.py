@@ -129,18 +129,26 @@ def bits_in(data: bytes) -> int:
 
 def png_header(source: Source) -> Header:
     """By the chunks; Pillow would decode the pixels to see whether EXIF stands behind them."""
-    channels, extra, frames, orientation = 3, 0, 1, 1
+    extra, frames, held = 0, 1, 0
     with source.open() as file:
         head = file.read(33)
         if len(head) < 33 or head[12:16] != b"IHDR":
             raise ImageError(f"{source.name} cannot be decoded, it may be truncated: it does not begin as a PNG does")
         width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
         channels = {0: 1, 4: 2, 6: 4}.get(colour, 3)
-        for kind, data in png_chunks(file):
-            if kind == b"tRNS":
+        stored = 1 if colour == 3 else channels
+        for kind, length, data in png_chunks(file):
+            if kind == b"IDAT":
+                held += length
+            elif kind == b"tRNS":
                 extra = 1
-            elif kind == b"acTL" and len(data) >= 4:
+            elif kind == b"acTL" and data and len(data) >= 4:
                 frames = max(1, struct.unpack(">I", data[:4])[0])
+    if held * 1040 < width * height * stored * bits // 8:  # deflate makes at most 1032 bytes of one
+        raise ImageError(
+            f"{source.name}: it says that it has {width}x{height} pixels, but holds only {held} bytes of them; "
+            "it may be truncated"
+        )
     with source.open() as file:
         orientation = upright_by(about_of(file, "png")[0])
     if orientation >= 5:

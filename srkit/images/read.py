@@ -64,7 +64,7 @@ def read_picture(
     """
     source = source_of(path)
     kind = kind_of(head_of(source))
-    if kind == "tiff" or deep:
+    if kind in ("tiff", "png") or deep:
         found = header_in(source, max_pixels)
         if deep:
             return read_deep(source, found, range=range, profile=profile, scratch=scratch)
@@ -93,7 +93,7 @@ def read_deep(
 
     with source.open() as file:
         about, notices = about_of(file, found.format)
-    if found.format in LOADERS and (found.depth > 8 or found.width * found.height > LARGE):
+    if found.format == "tiff" or found.format in LOADERS and (found.depth > 8 or found.width * found.height > LARGE):
         return decode_deep(source, found, about, notices, range=range, profile=profile, scratch=scratch)
     if found.format == "jp2" and found.depth > 8 and found.channels > 1:
         deep = decode_jp2(source, about, notices)
@@ -105,12 +105,7 @@ def read_deep(
         known = list(told) if tiles_of(image) else [*told, *lost]
         return picture_of(image, range=range, notices=known, about=about, told=notices)
 
-    try:
-        picture = decoded(source, use)
-    except ImageError:
-        if found.format != "tiff":
-            raise
-        return decode_deep(source, found, about, notices, range=range, profile=profile, scratch=scratch)
+    picture = decoded(source, use)
     return to_srgb(picture) if profile == "srgb" else picture
 
 
