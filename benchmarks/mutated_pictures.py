@@ -31,7 +31,9 @@ def originals(folder: Path) -> list[Path]:
 
     rng = np.random.default_rng(0)
     exif = b"MM\0*\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\0\x08\0\0\0\x26\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0a camera"
-    about = About(exif=exif, xmp=b"<x:xmpmeta tiff:Orientation='1'></x:xmpmeta>", dpi=(300, 300), text=(("Title", "t"),))
+    about = About(
+        exif=exif, xmp=b"<x:xmpmeta tiff:Orientation='1'></x:xmpmeta>", dpi=(300, 300), text=(("Title", "t"),)
+    )
     made = []
     for kind, (suffix, *_) in FORMATS.items():
         for depth in (np.uint8, np.uint16):
@@ -170,7 +172,9 @@ def main() -> int:
             if each["words"] not in ("read", "refused") or each["s"] > SLOW or each["kb"] > MUCH or each["left"]
         ]  # fmt: skip
         for each in bad:
-            print(f"{Path(each['name']).name}: {each['words']} ({each['s']:.1f} s, {each['kb'] / 1024:.0f} MB) {each['left']}")
+            print(
+                f"{Path(each['name']).name}: {each['words']} ({each['s']:.1f} s, {each['kb'] / 1024:.0f} MB) {each['left']}"
+            )
             if chosen.keep and Path(each["name"]).exists():
                 chosen.keep.mkdir(parents=True, exist_ok=True)
                 (chosen.keep / Path(each["name"]).name).write_bytes(Path(each["name"]).read_bytes())

@@ -214,7 +214,7 @@ def write_tiff(file: BinaryIO, job: Job) -> None:
     """By its name, since libvips opens it itself; deflate, which all programs read."""
     image = job.image
     size = image.width * image.height * image.bands * (2 if image.format == "ushort" else 1)
-    options: dict[str, Any] = {"compression": "deflate", "predictor": "horizontal", "bigtiff": size > BIG}
+    options: dict[str, Any] = {"compression": "deflate", "level": 3, "predictor": "horizontal", "bigtiff": size > BIG}
     if isinstance(file.name, str | Path):
         image.tiffsave(str(file.name), keep="none", **options)
     else:
