@@ -4,8 +4,9 @@
 
 Small pictures in every format that is written, of 8 and 16 bits, with metadata, and the files given, are damaged by
 changed, cut, doubled and moved bytes, more often at their beginning. Each is read as training reads it and with all its
-bits; what is read is written as PNG and has to be whole. A crash of a library ends only the process of its batch, and counts.
-Prints a line for each file that does what none may, and a table of what came out; the exit code says whether all is well.
+bits; what is read is written as PNG and has to be whole. A crash of a library ends only the process of its batch, and
+counts. Prints a line for each file that does what none may, and a table of what came out; the exit code says whether
+all is well.
 """
 
 import argparse

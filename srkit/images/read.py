@@ -93,7 +93,7 @@ def read_deep(
 
     with source.open() as file:
         about, notices = about_of(file, found.format)
-    if found.format == "tiff" or found.format in LOADERS and (found.depth > 8 or found.width * found.height > LARGE):
+    if found.format == "tiff" or (found.format in LOADERS and (found.depth > 8 or found.width * found.height > LARGE)):
         return decode_deep(source, found, about, notices, range=range, profile=profile, scratch=scratch)
     if found.format == "jp2" and found.depth > 8 and found.channels > 1:
         deep = decode_jp2(source, about, notices)
