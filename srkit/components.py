@@ -187,6 +187,8 @@ class Model(Component):
         receptive_field: how many input pixels to each side of a pixel can change its output, as a
             number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
         trainable: False for an interpolation without parameters, which needs no weights.
+        resize: of such a one, the method of `imresize` that it is. `srkit upscale` then resizes a picture to any size
+            at once, with all of its bits.
         from_file: given the path of a weight file that srkit did not write, `(net, scale)`, the network it
             holds with its weights loaded, as `build` would give it; None where the file is not this model's.
             For a model that is nothing without such a file; one with a `build` of its own has `layouts`.
@@ -201,6 +203,7 @@ class Model(Component):
     size_multiple: int = 1
     receptive_field: int | Callable[..., int] | None = None
     trainable: bool = True
+    resize: str = ""
     from_file: "Callable[[Path], tuple[torch.nn.Module, int] | None] | None" = None
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 

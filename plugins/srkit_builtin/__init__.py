@@ -31,6 +31,7 @@ def srkit_models() -> list[Model]:
             paper="Keys, Cubic convolution interpolation for digital image processing, 1981",
             scales=ANY_SCALE,
             trainable=False,
+            resize="bicubic",
             receptive_field=4,
         ),
         Model(
@@ -39,6 +40,7 @@ def srkit_models() -> list[Model]:
             summary="MATLAB's lanczos3 imresize on 8-bit pixels",
             scales=ANY_SCALE,
             trainable=False,
+            resize="lanczos3",
             receptive_field=4,
         ),
         Model(

@@ -7,10 +7,7 @@ from srkit import imresize_torch
 
 
 class Bicubic(nn.Module):
-    """MATLAB's `imresize`: of 8-bit pixels, which are rounded after each pass as there, or of finer ones in floats.
-
-    Values that are all within 1/25500 of a multiple of 1/255 are 8-bit pixels.
-    """
+    """MATLAB's `imresize` on 8-bit pixels: the input is rounded to 1/255 first, as a picture file would be."""
 
     method = "bicubic"
 
@@ -19,11 +16,7 @@ class Bicubic(nn.Module):
         self.scale = scale
 
     def forward(self, lr: Tensor) -> Tensor:
-        levels = lr * 255
-        pixels = levels.round().clamp(0, 255)
-        if bool(((levels - pixels).abs() > 0.01).any()):
-            return imresize_torch(lr, self.scale, method=self.method)
-        pixels = pixels.to(torch.uint8)
+        pixels = (lr * 255).round().clamp(0, 255).to(torch.uint8)
         return imresize_torch(pixels, self.scale, method=self.method).to(lr.dtype) / 255
 
 

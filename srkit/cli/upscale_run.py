@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from srkit.upscale.sizes import Wanted
     from srkit.upscale.targets import Job, Planned
     from srkit.weights.ladder import Ladder
-DEFAULT_NAMES = ("{stem}_{model}_{scale}", "{stem}_{model}_x{scale}")  # by another size, by a factor
 
 
 @dataclass(frozen=True)
@@ -268,7 +267,7 @@ def jobs_of(request: Request, ladder: "Ladder") -> "tuple[Planned, Journal]":
     from srkit.images import check_output
     from srkit.upscale.inputs import inputs_of
     from srkit.upscale.journal import Journal
-    from srkit.upscale.targets import Job, Planned, targets_of
+    from srkit.upscale.targets import DEFAULT_NAMES, Job, Planned, targets_of
 
     found = inputs_of(request.photos)
     for notice in found.notices:
@@ -288,13 +287,13 @@ def jobs_of(request: Request, ladder: "Ladder") -> "tuple[Planned, Journal]":
         skip = "its result is there" if request.skip_existing and target.exists() else ""
         remove_leftovers(target.parent)
         return Planned((Job(source, target, skip),)), journal
-    name, scale = request.name or DEFAULT_NAMES[request.wanted().way == "--scale"], size_word(request)
+    wanted = request.wanted()
     planned = targets_of(
         found.sources,
         Path(request.out) if request.out else None,
-        name=name,
+        name=request.name or DEFAULT_NAMES[wanted.scale is None],
         model=ladder.label(ladder.named()),
-        scale=scale,
+        scale=wanted.word,
         suffix=request.suffix(),
         skip_existing=request.skip_existing,
         overwrite=request.overwrite,
@@ -306,14 +305,6 @@ def jobs_of(request: Request, ladder: "Ladder") -> "tuple[Planned, Journal]":
         if not (request.overwrite and "will be overwritten" in notice):
             display.say(notice)
     return planned, journal
-
-
-def size_word(request: Request) -> str:
-    """What names of results have for the size: 2, 2.7, 3000px, A2."""
-    if request.scale:
-        return f"{request.scale:g}"
-    pixels = request.width or request.height or request.long_edge
-    return f"{pixels}px" if pixels else str(request.fit or request.paper).replace(" ", "-")
 
 
 def one_stream(request: Request, how: "How", ends: "Ends") -> None:

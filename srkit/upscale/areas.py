@@ -15,6 +15,7 @@ from torch import Tensor
 from srkit.imresize import contributions
 from srkit.upscale.tiles import spans
 
+FINAL = "bicubic"  # how a result is resized at the end
 KEPT = 64  # windows that `Blended` keeps: two rows of a wide picture
 
 
@@ -185,7 +186,7 @@ class Resized:
     level: white of pixels that are rounded after each of the two passes, as MATLAB does with uint8; None for none.
     """
 
-    def __init__(self, below: Area, height: int, width: int, method: str = "bicubic", *, level: int | None = None):
+    def __init__(self, below: Area, height: int, width: int, method: str = FINAL, *, level: int | None = None):
         self.below, self.height, self.width, self.level = below, height, width, level
         ratios = {-2: height / below.height, -1: width / below.width}
         self.order = sorted(ratios, key=lambda axis: ratios[axis])  # MATLAB's: the smaller scale first, rows on a tie

@@ -23,12 +23,13 @@ from srkit.images import (
     read_picture,
     write_pixels,
 )
-from srkit.upscale.areas import Area, Box, Mixed, PixelArray, Resized
+from srkit.upscale.areas import FINAL, Area, Box, Mixed, PixelArray, Resized
 from srkit.upscale.render import Result, alpha_of, render, source_of
 from srkit.upscale.scratch import Scratch, unfinished
 from srkit.upscale.sizes import Size, Wanted, chain, size_of
 from srkit.upscale.stages import Stage, at_size, tile_of, upscaled
 
+RESIZED = 1024  # side of a tile that no network makes
 LEFT_TO_RESIZE = 1.1  # times that the final resize may enlarge what the networks make
 
 Given = Path | bytes
@@ -40,7 +41,7 @@ class Networks(Protocol):
 
     def scales(self) -> tuple[int, ...]: ...
     def stage(self, scale: int) -> Stage: ...
-    def trainable(self, scale: int) -> bool: ...
+    def resize(self) -> str: ...
     def identity(self, steps: Sequence[int]) -> dict[str, Any]: ...
 
 
@@ -89,14 +90,14 @@ def planned(source: Given, how: How, encoding: Encoding) -> Plan:
 
 
 def steps_of(networks: Networks, factor: float) -> tuple[int, ...]:
-    """The scales of the networks, one after the other. An interpolation makes nothing of a picture of its own size.
+    """The scales of the networks, one after the other; none where an interpolation needs none.
 
     The last tenth of a factor is left to the final resize: x2.1 takes a quarter of the work of x4 made smaller, and
     looks the same.
     """
-    scales = networks.scales()
-    if factor <= 1 and not networks.trainable(scales[0]):
+    if networks.resize():
         return ()
+    scales = networks.scales()
     chain(scales, factor)  # is it possible at all?
     return chain(scales, factor / LEFT_TO_RESIZE)
 
@@ -193,6 +194,20 @@ def upscale_file(
     return work.plan
 
 
+def made_of(picture: Picture, how: How, *, tell: Callable[[str], None] = lambda line: None) -> np.ndarray:
+    """H,W,C of one picture, in memory, as `upscale_file` would write it. Errors likewise."""
+    height, width = picture.rgb.shape[:2]
+    size = size_of(how.wanted, width, height)
+    channels = (1 if picture.gray else 3) + (picture.alpha is not None)
+    head = Header("", width, height, picture.depth, channels)
+    plan = Plan(head, size, steps_of(how.networks, size.factor), channels, picture.depth)
+    tile = tile_of_plan(plan, how)
+    result, side = result_of(picture, plan, how, tile, tell)
+    pixels = np.empty(result.shape, result.dtype)
+    render(result, pixels, result.boxes(side), tell=tell)
+    return pixels
+
+
 def tile_of_plan(plan: Plan, how: How) -> int:
     """Side of a tile in pixels of what the last network is given; 0 for none."""
     return tile_of(how.networks.stage(plan.steps[-1]), how.tile) if plan.steps else 0
@@ -207,7 +222,8 @@ def result_of(picture: Picture, plan: Plan, how: How, tile: int, tell: Callable[
     area, told = upscaled(source, stages, tile)
     for line in dict.fromkeys(told):
         tell(line)
-    colour = at_size(area, *size.virtual)
+    white = 255 if picture.depth == 8 else None
+    colour = at_size(area, *size.virtual, how.networks.resize() or FINAL, level=None if stages else white)
     mask = how.protect(picture)
     if how.strength < 1:
         colour = Mixed(colour, lanczos(source, size), how.strength)
@@ -240,7 +256,7 @@ def lanczos(source: Area, size: Size) -> Area:
 def box_side(whole: int, size: Size, stages: Sequence[Stage], tile: int) -> int:
     """Side of a box of the result that takes one tile of the last network. whole: the width of what that makes."""
     if not stages:
-        return 1024
+        return RESIZED
     if not tile or any(stage.whole for stage in stages):
         return 0
     return max(64, round(tile * stages[-1].scale * size.virtual[0] / whole))

@@ -60,7 +60,7 @@ def alpha_of(picture: Picture, width: int, height: int) -> Area | None:
     pixels = PixelArray(picture.alpha)
     if (pixels.width, pixels.height) == (width, height):
         return pixels
-    return Resized(pixels, height, width, level=int(pixels.white))
+    return Resized(pixels, height, width, level=255 if picture.depth == 8 else None)
 
 
 def render(

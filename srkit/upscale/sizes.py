@@ -88,6 +88,14 @@ class Wanted:
         """The option that says how large, `--scale`; empty where none does."""
         return next((WORDS[way] for way in WAYS if getattr(self, way) is not None), "")
 
+    @property
+    def word(self) -> str:
+        """What names of results have for the size: 2, 2.7, 3000px, A2."""
+        if self.scale is not None:
+            return f"{self.scale:g}"
+        pixels = self.width or self.height or self.long_edge
+        return f"{pixels}px" if pixels else str(self.fit or self.paper).replace(" ", "-")
+
 
 @dataclass(frozen=True)
 class Size:

@@ -105,8 +105,8 @@ def clipped(call: Upscale) -> Upscale:
     return first_clip
 
 
-def at_size(area: Area, width: int, height: int) -> Area:
-    """The area at its final size, resized once, in floats."""
+def at_size(area: Area, width: int, height: int, method: str = FINAL, *, level: int | None = None) -> Area:
+    """The area at its final size, resized once. level: as for `Resized`."""
     if (area.width, area.height) == (width, height):
         return area
-    return Resized(area, height, width)
+    return Resized(area, height, width, method, level=level)

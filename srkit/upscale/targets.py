@@ -268,7 +268,7 @@ def results_among(drafts: list[Draft], name: str, pattern: str, fields: dict[str
     for draft in drafts:
         folder, own = os.path.abspath(draft.folder), os.path.abspath(draft.source.path)
         for stem in (draft.stem, draft.source.path.name):
-            makers.add((folder, stem))
+            makers |= {(folder, stem), (os.path.dirname(own), stem)}
             target = os.path.abspath(filled(replace(draft, stem=stem), pattern, fields))
             if target != own and (tells_results(name) or os.path.dirname(target) != os.path.dirname(own)):
                 exact.add(target)

@@ -92,8 +92,12 @@ class Ladder:
         """How file names and receipts call it: `edsr-small@photo`, with a + where it is a self-ensemble."""
         return self.load(scale).label + mark(self.wrappers)
 
-    def trainable(self, scale: int) -> bool:
-        return bool(self.load(scale).model.component.trainable)
+    def resize(self) -> str:
+        """The method of `imresize` that does what the model does, without any network; empty where none does."""
+        if self.word is None or is_path(self.word) or self.wrappers or self.backend or self.change:
+            return ""
+        name, _ = split_tag(self.registry, self.word)
+        return str(self.registry.find("model", name).component.resize)
 
     def named(self) -> int:
         """The scale whose label names files."""

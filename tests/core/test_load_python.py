@@ -91,6 +91,42 @@ def test_tiles_cannot_be_seen(checkpoint, photo):
     np.testing.assert_array_equal(srkit.load(checkpoint, tile=40, device="cpu").upscale(lr), whole)
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 1), (9, 7, 2), (9, 7, 3), (9, 7, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_arrays_of_every_kind_come_back_as_they_are(shape, dtype):
+    """Strides may be negative, and each channel is enlarged as imresize does."""
+    white = np.iinfo(dtype).max
+    pixels = (np.random.default_rng(0).random(shape) * white).astype(dtype)[::-1, ::-1]
+    channels = pixels.reshape(9, 7, -1)
+    if channels.shape[2] in (2, 4):
+        channels[..., -1] = np.maximum(channels[..., -1], 1)  # colour under alpha 0 is another matter
+    large = srkit.load("bicubic").upscale(pixels)
+    assert (large.shape, large.dtype) == ((18, 14, *shape[2:]), dtype)
+    ends = (0, white)
+    wanted = imresize(pixels, 2) if dtype == np.uint8 else imresize(pixels.astype(float), 2).clip(*ends)
+    np.testing.assert_allclose(large, wanted, atol=1.01)
+
+
+def test_files_and_folders(photo, tmp_path):
+    """The result is the command's; sizes are people's; a folder's names are kept; one bad file costs no other."""
+    Path("in/deep").mkdir(parents=True)
+    for name in ("in/a.png", "in/deep/b.png"):
+        Image.fromarray(photo[:30, :40]).save(name)
+    bicubic = srkit.load("bicubic")
+    assert bicubic.upscale_file("in/a.png") == Path("in/a_bicubic_x2.png")
+    made = bicubic.upscale_file("in/a.png", tmp_path / "a.jpg", paper="10x15", crop=True, dpi=72)
+    with Image.open(made) as image:
+        assert (image.size, image.info["dpi"], image.format) == ((425, 283), (72, 72), "JPEG")
+    names = [path.as_posix() for path in bicubic.upscale_files(["in"], "out", scale=1.5)]
+    assert names == ["out/a_bicubic_x1.5.png", "out/deep/b_bicubic_x1.5.png"]
+    Path("in/c.png").write_bytes(b"none")
+    with pytest.raises(SrkitError, match="1 of 3 pictures could not be upscaled: 'in/c.png'"):
+        bicubic.upscale_files(["in"], "out")
+    assert Path("out/deep/b_bicubic_x2.png").is_file()
+    with pytest.raises(UsageError, match="no option 'scael'; did you mean 'scale'"):
+        bicubic.upscale_file("in/a.png", scael=2)
+
+
 def test_transparency_gray_orientation_and_profile_survive(photo):
     bicubic = srkit.load("bicubic")
     alpha = photo[:20, :30, 0].copy()
@@ -107,7 +143,10 @@ def test_transparency_gray_orientation_and_profile_survive(photo):
     assert bicubic.upscale(Image.fromarray(alpha).convert("LA")).mode == "LA"
     for mode in ("P", "1", "CMYK", "I;16"):
         assert bicubic.upscale(Image.fromarray(alpha).convert(mode)).size == (60, 40)
-    for mode in ("I;16", "I", "F"):
+    deep = bicubic.upscale(Image.fromarray(alpha).convert("I;16"), range=255)
+    assert deep.mode == "I;16"
+    np.testing.assert_allclose(np.asarray(deep) / 257, imresize(alpha.astype(float), 2).clip(0, 255), atol=0.51)
+    for mode in ("I", "F"):
         same = bicubic.upscale(Image.fromarray(alpha).convert(mode), range=255)
         np.testing.assert_array_equal(np.asarray(same), imresize(alpha, 2))
     with pytest.raises(ImageError, match="its float pixels go from .* --range"):
@@ -124,9 +163,9 @@ def test_transparency_gray_orientation_and_profile_survive(photo):
 def test_wrong_pictures_are_told_in_one_line(checkpoint, tmp_path, photo):
     loaded = srkit.load("bicubic")
     wrong = {
-        "an array must be H,W,3 uint8, not 4,4 uint8": np.zeros((4, 4), np.uint8),
-        "an array must be H,W,3 uint8, not 4,4,3 float64": np.zeros((4, 4, 3)),
-        "an array must be H,W,3 uint8, not 0,4,3 uint8": np.zeros((0, 4, 3), np.uint8),
+        "an array must be H,W or H,W,C of .* not 4,4,5 uint8": np.zeros((4, 4, 5), np.uint8),
+        "uint8 or uint16, not 4,4,3 float64": np.zeros((4, 4, 3)),
+        "not 0,4,3 uint8": np.zeros((0, 4, 3), np.uint8),
         "a tensor must be B,3,H,W or 3,H,W float in .0, 1., not 4,4,3 torch.float32": torch.zeros(4, 4, 3),
         "not 3,4,4 torch.uint8": torch.zeros(3, 4, 4, dtype=torch.uint8),
         "this one goes up to 255: divide it by 255": torch.full((3, 4, 4), 255.0),
