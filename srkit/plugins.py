@@ -20,7 +20,7 @@ from srkit.options import Option, check, faults_of, options_of
 BUILTIN = "srkit"
 SEPARATOR = "@"  # between a model's name and the tag of its weights; no name has one
 #: What `srkit` calls its own commands: a plugin's of the same name is run as `srkit PACKAGE:NAME`.
-OWN_COMMANDS = ("upscale", "train", "bench", "sweep", "gallery", "doctor", "plugins", "data", "weights")
+OWN_COMMANDS = ("upscale", "train", "bench", "sweep", "gallery", "try", "doctor", "plugins", "data", "weights")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from srkit.cli import bench, data, display, doctor, gallery, plugins, sweep, train, upscale, weights
+from srkit.cli import bench, data, display, doctor, gallery, plugins, sweep, train, try_, upscale, weights
 from srkit.cli.from_plugins import WithPlugins
 from srkit.cli.notices import notices
 from srkit.errors import SrkitError, did_you_mean, one_line
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench.bench,
     "sweep": sweep.sweep,
     "gallery": gallery.gallery,
+    "try": try_.try_,
     "doctor": doctor.doctor,
 }
 for name, command in COMMANDS.items():

@@ -19,6 +19,7 @@ INSTANT = [
     "upscale --help",
     "sweep --help",
     "gallery --help",
+    "try --help",
     "data check --help",
     "weights --help",
 ]
