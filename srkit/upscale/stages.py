@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srkit.nets import Loaded, Precision
 from srkit.plugins import Choice
-from srkit.upscale.areas import Area, Blended, Resized, Upscaled, Whole
+from srkit.upscale.areas import FINAL, Area, Blended, Resized, Upscaled, Whole
 from srkit.upscale.memory import bytes_of_a_pixel, free_memory, tile_for
 from srkit.upscale.tiles import OVERLAP
 from srkit.upscale.wrap import Upscale, make_upscaler
