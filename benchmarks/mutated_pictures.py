@@ -173,9 +173,8 @@ def main() -> int:
             if each["words"] not in ("read", "refused") or each["s"] > SLOW or each["kb"] > MUCH or each["left"]
         ]  # fmt: skip
         for each in bad:
-            print(
-                f"{Path(each['name']).name}: {each['words']} ({each['s']:.1f} s, {each['kb'] / 1024:.0f} MB) {each['left']}"
-            )
+            name, cost = Path(each["name"]).name, f"{each['s']:.1f} s, {each['kb'] / 1024:.0f} MB"
+            print(f"{name}: {each['words']} ({cost}) {each['left']}")
             if chosen.keep and Path(each["name"]).exists():
                 chosen.keep.mkdir(parents=True, exist_ok=True)
                 (chosen.keep / Path(each["name"]).name).write_bytes(Path(each["name"]).read_bytes())

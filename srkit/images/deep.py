@@ -2,17 +2,20 @@
 
 import os
 import shutil
+import struct
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srkit.errors import ImageError
+from srkit.images import tags as tiff
 from srkit.images.about import About, profile_space
 from srkit.images.colour import PLAINLY, SPACES, THROUGH, alike, is_srgb, through
 from srkit.images.header import Header
@@ -49,7 +52,7 @@ def decode_deep(
 
     told = list(notices)
     try:
-        image = load(source, found.format)
+        image = two_planes(source) if in_two_planes(source, found) else load(source, found.format)
         image, about = coloured(image, source, found, about, told, profile=profile)
         pixels = held(image, scratch)
         pixels = sixteen(pixels, range, told, scratch)
@@ -62,6 +65,40 @@ def decode_deep(
     if found.frames > 1:
         told.append(f"only the first of {found.frames} frames is used")
     return picture_from(pixels, about, "; ".join(dict.fromkeys(told)))
+
+
+def in_two_planes(source: Source, found: Header) -> bool:
+    """Whether a TIFF has gray and transparency each in a plane of its own, which libvips 8.18 reads wrongly."""
+    if found.format != "tiff" or found.channels != 2:
+        return False
+    with source.open() as file:
+        tags = Tags(file)
+        return tags.one(tiff.SAMPLES) == 2 and tags.one(tiff.PLANAR, 1) == 2
+
+
+def two_planes(source: Source) -> "pyvips.Image":
+    """Each plane as a gray picture of its own: the same file with another directory at its end."""
+    from srkit.images.vips import load
+
+    data = source.bytes()
+    data += b"\0" * (len(data) % 2)
+    tags = Tags(BytesIO(data))
+    head = tags.order + ("Q" if tags.big else "I")
+    kept = tiff.values_of(tags, tags.first, order=tags.order, leave=(338, *tiff.SUBS))
+    kept[tiff.SAMPLES] = kept[tiff.PLANAR] = tiff.Value(3, struct.pack(tags.order + "H", 1))
+    images = []
+    for plane in (0, 1):
+        values = dict(kept)
+        for tag in (tiff.BITS, tiff.SAMPLE_FORMAT, tiff.OFFSETS, tiff.COUNTS, 324, 325):
+            if tag in values:
+                half = len(values[tag].data) // 2
+                values[tag] = tiff.Value(values[tag].kind, values[tag].data[plane * half : (plane + 1) * half])
+        start = 8 if tags.big else 4
+        pointer = struct.pack(head, len(data))
+        alone = data[:start] + pointer + data[start + len(pointer) :]
+        alone += tiff.packed(values, len(data), tags.order, big=tags.big)
+        images.append(load(Source(source.name, data=alone), "tiff"))
+    return images[0].bandjoin(images[1])
 
 
 def coloured(

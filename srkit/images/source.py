@@ -47,7 +47,7 @@ def source_of(given: Readable) -> Source:
     if not isinstance(given, str | Path):
         return Source("the input", data=given.read())
     path = Path(given)
-    name = f"'{path}'"
+    name = f"'{printable(str(path))}'"
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -63,6 +63,11 @@ def source_of(given: Readable) -> Source:
     if stat.S_ISFIFO(mode):
         return Source(name, path, path.read_bytes())
     raise ImageError(f"{name} is a device, not a picture")
+
+
+def printable(text: str) -> str:
+    """On one line: line breaks and what no terminal shows as escapes."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 #: The brands of an ISO base media file that say which codec its still picture has.
