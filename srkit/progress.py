@@ -100,6 +100,8 @@ class Progress:
     """A bar on a terminal or in a notebook, a plain line every few seconds elsewhere; always with the time left.
 
     with Progress("upscaling", 12) as progress: progress.at(3, "tile 3")
+
+    total: 0 where it is not known; then it only counts.
     """
 
     def __init__(self, what: str, total: int, seconds: float | None = None):
@@ -122,7 +124,7 @@ class Progress:
             columns = (TextColumn("{task.description}"), *bar, TextColumn("{task.fields[text]}"))
             self.bar = Bar(*columns, console=console, transient=True)
             self.bar.start()
-            self.task = self.bar.add_task(self.what, total=self.total, text="")
+            self.task = self.bar.add_task(self.what, total=self.total or None, text="")
         return self
 
     def __exit__(
@@ -150,7 +152,7 @@ class Progress:
 
     def left(self, done: int) -> str:
         pace = self.pace(done)
-        if not pace:
+        if not pace or not self.total:
             return ""
         left = (self.total - done) / pace
         if self.limit is not None:
@@ -164,10 +166,11 @@ class Progress:
 
     def at(self, done: int, text: str = "", left: float | None = None) -> None:
         """left: the seconds left, where these are known better than by the mean pace."""
-        parts = [f"{done:,}/{self.total:,}", text, self.left(done) if left is None else f"{span(left)} left"]
+        count = f"{done:,}/{self.total:,}" if self.total else f"{done:,}"
+        parts = [count, text, self.left(done) if left is None else f"{span(left)} left"]
         line = "  ".join(part for part in parts if part)
         if self.bar:
-            self.bar.update(self.task, completed=done, total=self.total, text=line)
+            self.bar.update(self.task, completed=done, total=self.total or None, text=line)
             return
         if self.cell:
             self.cell.at(self.what, line, done, self.total)

@@ -154,12 +154,14 @@ def check(
         line.split("plugin ", 1)[-1].split(":")[0] for line in registry.notices
     }
     package = next((p for p in (name, f"srkit-{name}") if p in packages and (p != BUILTIN or name == BUILTIN)), None)
-    if package is not None:
-        found = check_package(registry, package, root)
-    else:
-        found = {
-            f"{e.kind} {e.component.name}": check_entry(registry, e, root) for e in everything_called(registry, name)
-        }
+    with display.Progress(f"checking {name}", total=0) as progress:
+        if package is not None:
+            found = check_package(registry, package, root, progress.one_more)
+        else:
+            found = {
+                f"{e.kind} {e.component.name}": check_entry(registry, e, root, progress.one_more)
+                for e in everything_called(registry, name)
+            }
     faults = sum(f.outcome == "fault" for findings in found.values() for f in findings)
     if as_json:
         display.result(json.dumps({what: [asdict(f) for f in findings] for what, findings in found.items()}, indent=2))

@@ -88,10 +88,14 @@ def check(registry: Registry, kind: str, name: str, root: Path | None = None) ->
     return check_entry(registry, registry.find(kind, name), root)
 
 
-def check_entry(registry: Registry, entry: Entry, root: Path | None = None) -> list[Finding]:
-    """What each check finds, up to an essential one that is not ok."""
+def check_entry(
+    registry: Registry, entry: Entry, root: Path | None = None, begin: Callable[[str], None] | None = None
+) -> list[Finding]:
+    """What each check finds, up to an essential one that is not ok. begin: is told what is checked next."""
     found = []
     for each in checks_of(registry, entry, root):
+        if begin:
+            begin(f"{entry.kind} {entry.component.name}: {each.name}")
         found.append(each.finding())
         if each.essential and found[-1].outcome != "ok":
             break
@@ -111,8 +115,13 @@ def checks_of(registry: Registry, entry: Entry, root: Path | None = None) -> Ite
         yield from getattr(importlib.import_module("srkit.testing.parts"), f"{entry.kind}_checks")(registry, entry)
 
 
-def check_package(registry: Registry, package: str, root: Path | None = None) -> dict[str, list[Finding]]:
-    """Everything of one distribution, by `kind name`; what kept it from loading comes first, as `package NAME`."""
+def check_package(
+    registry: Registry, package: str, root: Path | None = None, begin: Callable[[str], None] | None = None
+) -> dict[str, list[Finding]]:
+    """Everything of one distribution, by `kind name`; what kept it from loading comes first, as `package NAME`.
+
+    begin: is told what is checked next.
+    """
     found: dict[str, list[Finding]] = {}
     told = [notice for notice in registry.notices if f"{package}:" in notice]
     if told:
@@ -120,7 +129,7 @@ def check_package(registry: Registry, package: str, root: Path | None = None) ->
             Finding("it loads and its names are free", "fault", notice, advice_for(notice)) for notice in told
         ]
     for entry in [e for e in registry.entries if e.package == package]:
-        found[f"{entry.kind} {entry.component.name}"] = check_entry(registry, entry, root)
+        found[f"{entry.kind} {entry.component.name}"] = check_entry(registry, entry, root, begin)
     return found
 
 

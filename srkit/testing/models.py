@@ -338,18 +338,20 @@ def receptive_field(choice: Choice, scale: int) -> None:
     count = sum(p.numel() for p in net.parameters())
     if count * side**2 * multiple > WORK:
         raise Note(f"not measured: {count:,} parameters that see {declared} pixels; check a smaller preset")
+    lr = picture(1, 3, side, side, seed=3).double().requires_grad_()
+    try:
+        sr = call(choice, net, scale)(lr)
+    except Exception as error:
+        raise Note(f"not measured: in float64 it raised {one_line(error)}") from None
+    if not sr.requires_grad:
+        raise Note("it has no gradient to measure by")
     reach = 0
-    # every place on the grid of windows and of sub-pixels, along the diagonal
-    for k in range(scale * multiple):
-        lr = picture(1, 3, side, side, seed=3).double().requires_grad_()
-        try:
-            sr = call(choice, net, scale)(lr)
-        except Exception as error:
-            raise Note(f"not measured: in float64 it raised {one_line(error)}") from None
-        if not sr.requires_grad:
-            raise Note("it has no gradient to measure by")
-        (gradient,) = torch.autograd.grad(sr[..., centre * scale + k, centre * scale + k].sum(), lr)
-        seen = gradient.abs().sum((0, 1)).nonzero() - (centre + k // scale)
+    for place in range(centre, centre + multiple):  # every place on the grid of windows, along the diagonal
+        # All sub-pixels of an input pixel at once; weights, so that what they see does not cancel.
+        square = sr[..., place * scale : (place + 1) * scale, place * scale : (place + 1) * scale]
+        weighted = (square * picture(*square.shape, seed=4).double()).sum()
+        (gradient,) = torch.autograd.grad(weighted, lr, retain_graph=place < centre + multiple - 1)
+        seen = gradient.abs().sum((0, 1)).nonzero() - place
         reach = max(reach, int(seen.abs().max()) if len(seen) else 0)
     if reach > declared:
         raise Fault(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srkit import load_plugins
+from srkit import load_plugins, progress
 from srkit.testing import check, models
 
 HEAD = "from typing import Annotated\nfrom srkit import *\nfrom srkit import hookimpl\n"
@@ -287,9 +287,12 @@ def test_what_ships_passes(registry, photo, tmp_path, monkeypatch, request, kind
         assert all("edsr-large" in text for text in notes), notes  # too large to measure, or no time
 
 
-def test_the_report_and_its_exit_code(run_srkit):
-    code, out, _ = run_srkit("plugins", "check", "l1")
+def test_the_report_and_its_exit_code(run_srkit, monkeypatch):
+    for name in ("QUIET_SECONDS", "PLAIN_SECONDS"):
+        monkeypatch.setattr(progress, name, 0)
+    code, out, err = run_srkit("plugins", "check", "l1")
     assert code == 0
+    assert err.startswith("checking l1  1  loss l1: the module imports nothing heavy\nchecking l1  2  loss l1: it says")
     assert out.startswith("loss l1\n  ok     the module imports nothing heavy\n")
     assert out.endswith("it keeps the contract, as far as it was checked (1 not made)\n")
     code, _, err = run_srkit("plugins", "check", "l11")

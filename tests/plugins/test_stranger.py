@@ -29,32 +29,33 @@ def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp
             [stranger_python, *words], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path
         )
 
-    def srkit(*words: str) -> str:
-        done = call("-m", "srkit", *words)
+    def srkit(*commands: str) -> str:
+        """Several commands share a process, since importing torch takes longer than what they do."""
+        lines = [f"assert run({line.split()!r}) == 0, {line!r}" for line in commands]
+        done = call("-c", "\n".join(["from srkit.cli import run", *lines]))
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def models() -> dict[str, str]:
-        return {
-            p["name"]: p["package"] for p in json.loads(srkit("plugins", "--json"))["plugins"] if p["kind"] == "model"
-        }
+        plugins = json.loads(srkit("plugins --json"))["plugins"]
+        return {plugin["name"]: plugin["package"] for plugin in plugins if plugin["kind"] == "model"}
 
     before = models()
     assert "hat" not in before
     installed = call("-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", str(copy))
     assert installed.returncode == 0, installed.stderr
     assert models() == {**before, "hat": "srkit-hat"}
-    assert "width" in srkit("plugins", "hat")
+    assert "width" in srkit("plugins hat")
     heavy = "import sys; from srkit.cli import run; run(['plugins']); assert 'torch' not in sys.modules"
     assert call("-c", heavy).returncode == 0, "the example imports torch only when it builds"
 
     Image.fromarray(photo[:31, :45]).save(tmp_path / "photo.png")
     assert "has no trained weights" in call("-m", "srkit", "upscale", "photo.png", "--model", "hat").stderr
-    srkit("train", "--model", "hat", "--steps", "40", "--set", "lr=1e-3", "--set", "batch=4")
-    table = srkit("bench", "--scales", "2")
+    table = srkit(
+        "train --model hat --steps 40 --set lr=1e-3 --set batch=4", "bench --scales 2", "upscale photo.png --model hat"
+    )
     scored = [line.split()[0] for line in table.splitlines() if "samples" in line]
     assert {"nearest", "bicubic", "lanczos", "edsr-small", "hat"} <= set(scored)
-    srkit("upscale", "photo.png", "--model", "hat")
     assert loaded(tmp_path / "photo_hat_x2.png").size == (90, 62)
     own = call("-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy))
     assert own.returncode == 0, own.stdout
@@ -64,7 +65,6 @@ def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp
     gone = call("-m", "srkit", "upscale", "photo.png", "--model", "runs/hat_x2")
     assert gone.returncode == 1
     assert "was made with 'srkit-hat:hat' 0.1.0 and needs the plugin 'srkit-hat'" in gone.stderr
-    srkit("upscale", "photo.png", "--model", "bicubic")
 
 
 def test_the_wheel_holds_both_packages_and_the_photographs(tmp_path: Path):
