@@ -43,7 +43,7 @@ def locked(lock: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
 
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, blocking=wait):
+        with FileLock(lock, blocking=wait, thread_local=False):  # it may be released by another thread
             yield
     except Timeout:
         raise SrkitError(busy) from None

@@ -4,7 +4,6 @@ Each knows its size and gives any box of itself, reading of the one below only w
 that box of the whole result, to the bit, where a network says how far it sees, and nothing is ever held whole.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -12,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from srkit.errors import SrkitError
 from srkit.imresize import contributions
+from srkit.nets import out_of_memory
 from srkit.upscale.tiles import spans
 
 FINAL = "bicubic"  # how a result is resized at the end
-KEPT = 64  # windows that `Blended` keeps: two rows of a wide picture
+SMALLEST = 64  # side of a part that is not halved any more when memory runs out
 
 
 class Box(NamedTuple):
@@ -87,39 +88,65 @@ class Upscaled:
 
 
 class Whole:
-    """What `call` makes of the whole area below, computed once and kept, for what cannot be computed in parts."""
+    """What `call` makes of the whole area below, computed once and kept, for what cannot be computed in parts.
 
-    def __init__(self, below: Area, call: Callable[[Tensor], Tensor], scale: int):
-        self.below, self.call = below, call
+    why: in an error where memory does not suffice for that.
+    """
+
+    def __init__(self, below: Area, call: Callable[[Tensor], Tensor], scale: int, why: str):
+        self.below, self.call, self.why = below, call, why
         self.height, self.width = below.height * scale, below.width * scale
         self.result: Tensor | None = None
 
     def read(self, box: Box) -> Tensor:
         if self.result is None:
-            self.result = self.call(self.below.read(Box(0, self.below.height, 0, self.below.width)))
+            size = f"{self.below.width}x{self.below.height}"
+            try:
+                self.result = self.call(self.below.read(Box(0, self.below.height, 0, self.below.width)))
+            except Exception as error:
+                if not ran_out(error):
+                    raise
+                # `from None`: smaller boxes of the result would not help
+                raise SrkitError(f"memory does not suffice for {size} pixels at once: {self.why}") from None
         return cut(self.result, box, 0, 0)
 
 
 class Blended:
     """What `call` makes of overlapping windows, mixed where they overlap: for a network that sees without bound.
 
-    Near what the whole picture would give, not equal to it. tile, overlap: of the windows, in pixels of the area
-    below; one is mixed into the next over twice the overlap.
+    Near what the whole picture would give, not equal to it, unless there is one window. tile, overlap: of the windows,
+    in pixels of the area below; one is mixed into the next over twice the overlap. A window that memory does not
+    suffice for is itself blended of smaller ones, which `tell` says.
     """
 
     def __init__(
-        self, below: Area, call: Callable[[Tensor], Tensor], scale: int, *, tile: int, overlap: int, multiple: int = 1
+        self,
+        below: Area,
+        call: Callable[[Tensor], Tensor],
+        scale: int,
+        *,
+        tile: int,
+        overlap: int,
+        multiple: int = 1,
+        tell: Callable[[str], None] = lambda line: None,
     ):
-        self.below, self.call, self.scale = below, call, scale
+        self.below, self.call, self.scale, self.tell = below, call, scale, tell
+        self.tile, self.overlap, self.multiple = tile, overlap, multiple
+        self.smaller = 0  # the tile that windows are blended of, once memory has not sufficed
         self.height, self.width = below.height * scale, below.width * scale
         self.rows = list(spans(below.height, tile, overlap, multiple))
         self.columns = list(spans(below.width, tile, overlap, multiple))
         self.down = ramps(self.rows, self.height, scale)
         self.across = ramps(self.columns, self.width, scale)
-        self.kept: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self.kept: dict[tuple[int, int], Tensor] = {}
+
+    @property
+    def windows(self) -> int:
+        return len(self.rows) * len(self.columns)
 
     def read(self, box: Box) -> Tensor:
         total: Tensor | None = None
+        self.forget(box)
         for row, (top, bottom, *_) in enumerate(self.rows):
             for column, (left, right, *_) in enumerate(self.columns):
                 window = Box(*(edge * self.scale for edge in (top, bottom, left, right)))
@@ -141,27 +168,74 @@ class Blended:
         if key not in self.kept:
             top, bottom, *_ = self.rows[row]
             left, right, *_ = self.columns[column]
-            self.kept[key] = self.call(self.below.read(Box(top, bottom, left, right)))
-            if len(self.kept) > KEPT:
-                self.kept.popitem(last=False)
+            self.kept[key] = self.computed(Box(top, bottom, left, right))
         return self.kept[key]
+
+    def computed(self, place: Box) -> Tensor:
+        """A window; in smaller ones from the first on that memory did not suffice for."""
+        if not self.smaller:
+            half = min(self.tile, max(place.height, place.width)) // 2
+            try:
+                return self.call(self.below.read(place))
+            except Exception as error:
+                if not ran_out(error) or half < max(SMALLEST, self.multiple):
+                    raise
+            self.smaller = half
+            self.tell(f"out of memory: on with windows of {half} pixels")
+        part = Part(self.below, place)
+        within = Blended(
+            part,
+            self.call,
+            self.scale,
+            tile=self.smaller,
+            overlap=min(self.overlap, self.smaller // 4),
+            multiple=self.multiple,
+            tell=self.tell,
+        )
+        made = within.read(Box(0, part.height * self.scale, 0, part.width * self.scale))
+        self.smaller = within.smaller or self.smaller
+        return made
+
+    def forget(self, box: Box) -> None:
+        """Drop the windows that no box after `box` needs, where boxes are read row by row, left to right."""
+        middle = (box.top + box.bottom) // 2
+        for row, column in list(self.kept):
+            end, right = self.rows[row][1] * self.scale, self.columns[column][1] * self.scale
+            if end <= box.top or (end <= middle and right <= box.left):
+                del self.kept[row, column]
+
+
+class Part:
+    """A box of another area."""
+
+    def __init__(self, area: Area, place: Box):
+        self.area, self.place = area, place
+        self.height, self.width = place.height, place.width
+
+    def read(self, box: Box) -> Tensor:
+        top, left = self.place.top, self.place.left
+        return self.area.read(Box(box.top + top, box.bottom + top, box.left + left, box.right + left))
 
 
 class Mixed:
-    """`share` of one area and the rest of another of the same size. share: a number, or a area of one channel."""
+    """`share` of one area and the rest of another of the same size. share: in [0, 1], or an area of one channel."""
 
     def __init__(self, one: Area, other: Area, share: "float | Area"):
         self.one, self.other, self.share = one, other, share
         self.height, self.width = one.height, one.width
 
     def read(self, box: Box) -> Tensor:
-        share = self.share if isinstance(self.share, float | int) else self.share.read(box)
-        if isinstance(share, float | int) and share in (0, 1):  # exactly that one, and no work for the other
-            return (self.one if share else self.other).read(box)
-        if isinstance(share, Tensor) and bool((share <= 0).all()):
+        if isinstance(self.share, float | int):
+            share = torch.tensor([float(self.share)])
+        else:
+            share = self.share.read(box).clamp(0, 1)  # a resized mask overshoots
+        if bool((share == 0).all()):  # exactly that one, and no work for the other
             return self.other.read(box)
-        other = self.other.read(box)
-        return other + share * (self.one.read(box) - other)
+        if bool((share == 1).all()):
+            return self.one.read(box)
+        one, other = self.one.read(box), self.other.read(box)
+        share = share.to(one)
+        return torch.where(share == 1, one, other + share * (one - other))
 
 
 def ramps(places: list[tuple[int, int, int, int]], length: int, scale: int) -> Tensor:
@@ -207,6 +281,15 @@ class Resized:
                 total = total + weight.reshape(shape) * exact.index_select(axis, index)
             exact = total.add(0.5).floor().clamp(0, self.level) if self.level else total
         return exact.div(self.level).to(values.dtype) if self.level else exact
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Is it, or what it was raised from, for lack of memory?"""
+    while error is not None:
+        if out_of_memory(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def part(taps: tuple[np.ndarray, np.ndarray], start: int, stop: int) -> tuple[np.ndarray, np.ndarray, int, int]:

@@ -1,8 +1,10 @@
 """Pictures one after another: the next is read and the last one is written while the network runs."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -45,35 +47,48 @@ class Batch:
         """All jobs, in their order. Returns the errors of those that failed."""
         self.failures: list[SrkitError] = []
         self.sizes = [pixels_of(job.source) for job in jobs]
-        self.begun = time.monotonic()
+        self.begun, self.before = time.monotonic(), 0
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             written: Future[None] | None = None
-            ahead: Future[Work] | None = reader.submit(self.open, jobs[0]) if jobs else None
-            for number, job in enumerate(jobs):
-                assert ahead is not None
-                begun = time.monotonic()
-                work = self.attempt(job, ahead.result)
-                ahead = reader.submit(self.open, jobs[number + 1]) if number + 1 < len(jobs) else None
-                if work is None or self.attempt(job, partial(self.compute, work, number), work) is None:
-                    continue
+            ahead: Future[Work] | None = None
+            work: Work | None = None
+            try:
+                for number, job in enumerate(jobs):
+                    begun = time.monotonic()
+                    work = self.attempt(job, (ahead or reader.submit(self.open, job)).result)
+                    ahead = reader.submit(self.open, jobs[number + 1]) if number + 1 < len(jobs) else None
+                    if work is not None and self.attempt(job, partial(self.compute, work, number)):
+                        if written is not None:
+                            written.result()  # no more than one result waits to be written
+                        written, work = writer.submit(self.write, job, work, begun), None
+                    elif work is not None:
+                        work.close()
+                    self.before += self.sizes[number]
                 if written is not None:
-                    written.result()  # no more than one result waits to be written
-                written = writer.submit(self.write, job, work, begun)
-            if written is not None:
-                written.result()
+                    written.result()
+            except BaseException:  # Ctrl-C, or nobody reads the results
+                if work is not None:
+                    work.close()
+                if ahead is not None and not ahead.cancel():
+                    with suppress(Exception):
+                        ahead.result().close()
+                raise
         return self.failures
 
-    def attempt(self, job: Job, act: Callable[[], Any], work: Work | None = None) -> Any:
-        """What `act` gives, None where it fails, which is told."""
+    def attempt(self, job: Job, act: Callable[[], Any]) -> Any:
+        """What `act` gives, None where it fails, which is told. No error of one picture ends the others."""
         try:
             return act()
-        except SrkitError as error:
-            if work is not None:
-                work.close()
+        except Exception as error:
             text, name = one_line(error), printable(job.source)
-            error = error if name in text else type(error)(f"'{name}': {text}")
-            self.failures.append(error)
-            self.failed(job, error)
+            if not isinstance(error, SrkitError):
+                if os.environ.get("SRKIT_DEBUG") == "1":
+                    raise
+                failure = SrkitError(f"'{name}': unexpected {text} (SRKIT_DEBUG=1 shows where)")
+            else:
+                failure = error if name in text else type(error)(f"'{name}': {text}")
+            self.failures.append(failure)
+            self.failed(job, failure)
             return None
 
     def open(self, job: Job) -> Work:
@@ -87,7 +102,7 @@ class Batch:
         )
 
     def compute(self, work: Work, number: int) -> bool:
-        before, here, total = sum(self.sizes[:number]), self.sizes[number], max(1, sum(self.sizes))
+        before, here, total = self.before, self.sizes[number], max(1, sum(self.sizes))
 
         def done(boxes: int, of: int) -> None:
             share = (before + here * boxes / of) / total
@@ -111,9 +126,11 @@ class Batch:
                 keep_beside(job.target, receipt)
             return True
 
-        if self.attempt(job, act, work) is None:
-            return
-        work.close()
+        try:
+            if self.attempt(job, act) is None:
+                return
+        finally:
+            work.close()
         if self.journal is not None:
             self.journal.add(job)
         self.made(job, work, time.monotonic() - begun)

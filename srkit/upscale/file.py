@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import torch
 
+from srkit.errors import ImageError
 from srkit.files import lock_of, locked
 from srkit.images import (
     MAX_PIXELS,
@@ -30,6 +31,7 @@ from srkit.upscale.sizes import Size, Wanted, chain, size_of
 from srkit.upscale.stages import Stage, at_size, tile_of, upscaled
 
 RESIZED = 1024  # side of a tile that no network makes
+LANCZOS = "lanczos3"
 LEFT_TO_RESIZE = 1.1  # times that the final resize may enlarge what the networks make
 
 Given = Path | bytes
@@ -83,21 +85,21 @@ def planned(source: Given, how: How, encoding: Encoding) -> Plan:
     """From the header alone. Raises UsageError for a size or a format that cannot be, ImageError for no picture."""
     head = header(source, max_pixels=how.reading.get("max_pixels", MAX_PIXELS))
     size = size_of(how.wanted, head.width, head.height)
-    steps = steps_of(how.networks, size.factor)
+    steps = steps_of(how, size.factor)
     depth = encoding.depth or (16 if head.depth > 8 else 8)
     notices = check_encoding(encoding, *size.canvas, head.channels, depth=depth)
     return Plan(head, size, steps, head.channels, depth, tuple(notices))
 
 
-def steps_of(networks: Networks, factor: float) -> tuple[int, ...]:
-    """The scales of the networks, one after the other; none where an interpolation needs none.
+def steps_of(how: How, factor: float) -> tuple[int, ...]:
+    """The scales of the networks, one after the other; none where an interpolation, or no strength, needs none.
 
     The last tenth of a factor is left to the final resize: x2.1 takes a quarter of the work of x4 made smaller, and
     looks the same.
     """
-    if networks.resize():
+    if not how.strength or how.networks.resize():
         return ()
-    scales = networks.scales()
+    scales = how.networks.scales()
     chain(scales, factor)  # is it possible at all?
     return chain(scales, factor / LEFT_TO_RESIZE)
 
@@ -117,18 +119,30 @@ class Work:
     lock: ExitStack
 
     def compute(self, done: Callable[[int, int], None], tell: Callable[[str], None]) -> None:
-        """The pixels; done(boxes, total) is called after each tile."""
+        """The pixels; done(boxes, total) is called after each tile. What fails would fail again and leaves nothing."""
         flags = None if self.scratch is None else self.scratch.flags
-        render(self.result, self.pixels, self.boxes, flags=flags, done=done, tell=tell)
+        try:
+            render(self.result, self.pixels, self.boxes, flags=flags, done=done, tell=tell)
+        except Exception:
+            if self.scratch is not None:
+                self.scratch.remove()
+            raise
 
     def write(self) -> str:
         """The file. Returns what the format could not take."""
-        notice = write_pixels(self.target, self.pixels, self.about, self.encoding)
+        try:
+            notice = write_pixels(self.target, self.pixels, self.about, self.encoding)
+        except ImageError as error:
+            kept = "" if self.scratch is None else "; its pixels are kept: the same command goes on from there"
+            raise ImageError(f"{error}{kept}") from None
         if self.scratch is not None:
             self.scratch.remove()
         return notice
 
     def close(self) -> None:
+        """Its lock, and the room for pixels where none is computed yet."""
+        if self.scratch is not None and not self.scratch.done:
+            self.scratch.remove()
         self.lock.close()
 
 
@@ -144,13 +158,15 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
             lock.enter_context(locked(lock_of(target), wait=False, busy=busy))
         plan = planned(source, how, encoding)
         picture = read_picture(source, deep=True, **how.reading)
+        check_read(picture, plan.head)
         for line in (*plan.notices, picture.notice, *plan.size.lines):
             if line:
                 tell(line)
-        key = key_of(source, plan, how)
+        mask = how.protect(picture)
+        key = key_of(source, plan, how, mask)
         begun = unfinished(target, key) if isinstance(target, Path) else None
         tile = tile_of_plan(plan, how) if begun is None else begun
-        result, side = result_of(picture, plan, how, tile, tell)
+        result, side = result_of(picture, plan, how, mask, tile, tell)
         boxes = result.boxes(side)
         scratch = None
         if isinstance(target, Path) and len(boxes) > 1:
@@ -172,6 +188,13 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
             scratch=scratch,
             lock=lock.pop_all(),
         )
+
+
+def check_read(picture: Picture, head: Header) -> None:
+    """ImageError where the pixels are not those that the header says: the size is planned by it."""
+    height, width = picture.rgb.shape[:2]
+    if (width, height) != (head.width, head.height):
+        raise ImageError(f"its header says {head.width}x{head.height} pixels, and it holds {width}x{height}")
 
 
 def upscale_file(
@@ -200,9 +223,9 @@ def made_of(picture: Picture, how: How, *, tell: Callable[[str], None] = lambda 
     size = size_of(how.wanted, width, height)
     channels = (1 if picture.gray else 3) + (picture.alpha is not None)
     head = Header("", width, height, picture.depth, channels)
-    plan = Plan(head, size, steps_of(how.networks, size.factor), channels, picture.depth)
+    plan = Plan(head, size, steps_of(how, size.factor), channels, picture.depth)
     tile = tile_of_plan(plan, how)
-    result, side = result_of(picture, plan, how, tile, tell)
+    result, side = result_of(picture, plan, how, how.protect(picture), tile, tell)
     pixels = np.empty(result.shape, result.dtype)
     render(result, pixels, result.boxes(side), tell=tell)
     return pixels
@@ -213,21 +236,21 @@ def tile_of_plan(plan: Plan, how: How) -> int:
     return tile_of(how.networks.stage(plan.steps[-1]), how.tile) if plan.steps else 0
 
 
-def result_of(picture: Picture, plan: Plan, how: How, tile: int, tell: Callable[[str], None]) -> tuple[Result, int]:
-    """(what is to be computed, the side of its boxes)."""
+def result_of(
+    picture: Picture, plan: Plan, how: How, mask: np.ndarray | None, tile: int, tell: Callable[[str], None]
+) -> tuple[Result, int]:
+    """(what is to be computed, the side of its boxes). mask: what is protected."""
     size = plan.size
     stages = [how.networks.stage(step) for step in plan.steps]
     device = stages[0].device if stages else torch.device("cpu")
     source = source_of(picture, device)
-    area, told = upscaled(source, stages, tile)
-    for line in dict.fromkeys(told):
-        tell(line)
-    white = 255 if picture.depth == 8 else None
-    colour = at_size(area, *size.virtual, how.networks.resize() or FINAL, level=None if stages else white)
-    mask = how.protect(picture)
-    if how.strength < 1:
+    area = upscaled(source, stages, tile, tell)
+    method = how.networks.resize() or FINAL if how.strength else LANCZOS
+    rounded = not stages and picture.depth == 8  # as MATLAB does, where nothing but the resize is made
+    colour = at_size(area, *size.virtual, method, level=255 if rounded else None)
+    if 0 < how.strength < 1:
         colour = Mixed(colour, lanczos(source, size), how.strength)
-    if mask is not None:
+    if mask is not None and how.strength:
         share = Resized(PixelArray(255 - mask, device), size.virtual[1], size.virtual[0])
         colour = Mixed(colour, lanczos(source, size), share)
     dtype = np.dtype(np.uint16 if plan.depth == 16 else np.uint8)
@@ -250,7 +273,7 @@ def lanczos(source: Area, size: Size) -> Area:
     """What needs no network, at the final size."""
     if (source.width, source.height) == size.virtual:
         return source
-    return Resized(source, size.virtual[1], size.virtual[0], "lanczos3")
+    return Resized(source, size.virtual[1], size.virtual[0], LANCZOS)
 
 
 def box_side(whole: int, size: Size, stages: Sequence[Stage], tile: int) -> int:
@@ -262,12 +285,12 @@ def box_side(whole: int, size: Size, stages: Sequence[Stage], tile: int) -> int:
     return max(64, round(tile * stages[-1].scale * size.virtual[0] / whole))
 
 
-def key_of(source: Given, plan: Plan, how: How) -> str:
+def key_of(source: Given, plan: Plan, how: How, mask: np.ndarray | None) -> str:
     """What decides each pixel of a result."""
-    data = source if isinstance(source, bytes) else None
-    digest = hashlib.sha256(data) if data is not None else digest_of(source)
+    digest = hashlib.sha256(source) if isinstance(source, bytes) else digest_of(source)
     said = {
-        "source": digest.hexdigest(), "virtual": plan.size.virtual, "canvas": plan.size.canvas,
+        "source": digest.hexdigest(), "mask": None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest(),
+        "virtual": plan.size.virtual, "canvas": plan.size.canvas,
         "offset": plan.size.offset, "colour": plan.size.colour, "steps": plan.steps,
         "depth": plan.depth, "tile": how.tile, "strength": how.strength, "reading": repr(sorted(how.reading.items())),
         "options": how.identity, "networks": how.networks.identity(plan.steps),
@@ -275,6 +298,6 @@ def key_of(source: Given, plan: Plan, how: How) -> str:
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
 
 
-def digest_of(path: Any) -> Any:
+def digest_of(path: Path) -> "hashlib._Hash":
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256")

@@ -16,6 +16,7 @@ PROBE = 64  # side of the picture that is tried, in pixels
 SHARE = 0.25  # of the memory there is, for one tile
 MOST = 1.5e9  # bytes for one tile: larger ones are no faster
 LARGEST, SMALLEST = 2048, 64  # side of a tile in pixels
+CONTROL = Path("/sys/fs/cgroup")
 HIDDEN = 1.5  # convolutions need room of their own beside the tensors that are counted
 
 
@@ -82,14 +83,21 @@ def available() -> int | None:
 
 def below_limit() -> int | None:
     """What a container's limit leaves; None where there is none."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, used, stat, cached in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
     ):
         try:
-            root = Path("/sys/fs/cgroup")
-            return max(0, int((root / limit).read_text()) - int((root / used).read_text()))
-        except (OSError, ValueError):  # "max" is no limit
+            most, now = (int((CONTROL / name).read_text()) for name in (limit, used))  # "max" is no limit
+            lines = (line.split() for line in (CONTROL / stat).read_text().splitlines())
+            given_back = sum(int(line[1]) for line in lines if line[0] == cached)  # files that are read, mapped results
+            return max(0, most - now + given_back)
+        except (OSError, ValueError, IndexError):
             continue
     return None
 

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from srkit.errors import SrkitError
 from srkit.images import Picture, extended
-from srkit.nets import out_of_memory
-from srkit.upscale.areas import Area, Box, PixelArray, Resized, overlap_of
+from srkit.upscale.areas import SMALLEST, Area, Box, PixelArray, Resized, overlap_of, ran_out
 from srkit.upscale.tiles import spans
 
-SMALLEST = 64  # side of a result's box that is not halved any more when memory runs out
 BYTES = np.dtype(np.uint8)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow makes gray
 
@@ -89,30 +87,21 @@ def render(
                     if not ran_out(error):
                         raise
                     parts *= 2
-                    if min(box.height, box.width) // parts < SMALLEST:
-                        raise SrkitError(
-                            f"out of memory, even in tiles of {box.width // (parts // 2)} pixels"
-                        ) from error
+                    if max(box.height, box.width) // parts < SMALLEST:
+                        sides = f"{box.width * 2 // parts}x{box.height * 2 // parts}"
+                        raise SrkitError(f"out of memory, even in tiles of {sides} pixels") from error
                     tell(f"out of memory: on with tiles of {box.width // parts}x{box.height // parts} pixels")
             if flags is not None:
                 flags[number] = 1
         done(number + 1, len(boxes))
 
 
-def ran_out(error: BaseException | None) -> bool:
-    """Is it, or what it was raised from, for lack of memory?"""
-    while error is not None:
-        if out_of_memory(error) or str(error).startswith("out of memory"):
-            return True
-        error = error.__cause__
-    return False
-
-
 def divided(box: Box, parts: int) -> list[Box]:
     """A box in `parts` times `parts` of about its size."""
     rows = np.linspace(box.top, box.bottom, parts + 1).astype(int).tolist()
     columns = np.linspace(box.left, box.right, parts + 1).astype(int).tolist()
-    return [Box(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
+    boxes = [Box(top, bottom, left, right) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
+    return [each for each in boxes if each.height and each.width]
 
 
 def drawn(result: Result, box: Box) -> np.ndarray:

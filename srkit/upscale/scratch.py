@@ -3,6 +3,8 @@
 It lies in a hidden folder beside the target. A process that is killed leaves it; the next with the same key goes on.
 """
 
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -12,8 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from srkit.errors import SrkitError, one_line
+from srkit.files import LONGEST_NAME
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+ENDING = ".unfinished"
+UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that cannot reserve
 
 
 class Scratch:
@@ -39,8 +44,8 @@ class Scratch:
         except OSError as error:
             self.remove()
             raise SrkitError(
-                f"no room for the {int(np.prod(shape)) * dtype.itemsize / 1e6:,.0f} MB of '{target.name}' beside it, "
-                f"in '{target.parent}': {one_line(error)}"
+                f"the {int(np.prod(shape)) * dtype.itemsize / 1e6:,.0f} MB of '{target.name}' cannot be kept beside it "
+                f"while it is made, in '{target.parent}': {one_line(error)}"
             ) from None
 
     @property
@@ -61,8 +66,11 @@ def unfinished(target: Path, key: str) -> int | None:
 
 
 def folder_of(target: Path) -> Path:
-    """The hidden folder beside a target; its name is cut where the system would not take it."""
-    return target.with_name(f".{target.name[:200]}.unfinished")
+    """The hidden folder beside a target; a name that the system would not take then is told by its hash."""
+    name = target.name
+    if len(os.fsencode(name)) > LONGEST_NAME - len(ENDING) - 1:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:20]
+    return target.with_name(f".{name}{ENDING}")
 
 
 def reserve(path: Path, size: int) -> None:
@@ -71,11 +79,15 @@ def reserve(path: Path, size: int) -> None:
         have = os.fstat(file.fileno()).st_size
         if have == size:
             return
-        file.truncate(size)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-            return
-        file.seek(have)
+        if have > size:
+            file.truncate(have := size)
+        with suppress(AttributeError):  # of a system that has no such call
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+            except OSError as error:
+                if error.errno not in UNKNOWN:
+                    raise
         while have < size:
             have += file.write(bytes(min(size - have, 2**20)))
 

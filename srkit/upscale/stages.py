@@ -1,7 +1,10 @@
 """From a loaded model to what is made of a picture: its scales in a chain, the size wanted, memory and tiles."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -15,13 +18,16 @@ from srkit.upscale.wrap import Upscale, make_upscaler
 
 Change = Callable[[Upscale, int], tuple[Upscale, int]]
 
+TRIED = 192  # side of the picture that the pace is measured on, in pixels
+
 
 @dataclass(frozen=True)
 class Stage:
     """One network at one scale, as a function of a part of a picture.
 
-    margin: pixels around a part that can change what is made of it; None where that has no bound. whole: what it makes
-    of a part is no part of what it makes of the whole, because of a wrapper. device: where it computes.
+    margin: pixels around a part that can change what is made of it; None where that has no bound. whole: why a picture
+    cannot be computed in parts, in words; empty where it can. wrapped: by something that turns or flips a picture, so
+    that only a whole number of `multiple` has the same windows in a part. device: where it computes.
     """
 
     call: Upscale
@@ -29,8 +35,28 @@ class Stage:
     margin: int | None
     multiple: int = 1
     whole: str = ""
+    wrapped: bool = False
     label: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @cached_property
+    def bytes_of_a_pixel(self) -> float:
+        """The memory it takes for each pixel of what it is given, tried on a small picture."""
+        return bytes_of_a_pixel(self.call, self.device, self.multiple)
+
+    @cached_property
+    def pace(self) -> float:
+        """Seconds for a pixel of what it is given, tried on 192 times 192 pixels."""
+        side = TRIED + -TRIED % self.multiple
+        lr = torch.full((1, 3, side, side), 0.5, device=self.device)
+        spent = 0.0
+        for _ in range(2):  # the first one chooses kernels
+            begin = time.perf_counter()
+            self.call(lr)
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize()
+            spent = time.perf_counter() - begin
+        return spent / side**2
 
 
 def stage_of(
@@ -42,7 +68,11 @@ def stage_of(
     channels_last: bool = True,
     change: Change | None = None,
 ) -> Stage:
-    """A loaded model with its wrappers, and `change` around them: each call is of one part of a picture."""
+    """A loaded model with its wrappers, and `change` around them: each call is of one part of a picture.
+
+    Threads that call it wait for one another: a call that ends sets the network back from evaluation mode to what it
+    was, and a backend may not be made for several calls at once.
+    """
     model = loaded.model.component
     call = make_upscaler(
         loaded.net,
@@ -62,11 +92,18 @@ def stage_of(
         margin = None if margin is None else margin + more
     foreign = [wrapper.label for wrapper in wrappers if not wrapper.component.local]
     device = next((p.device for p in (*loaded.net.parameters(), *loaded.net.buffers())), torch.device("cpu"))
+    lock, computed = Lock(), call
+
+    def alone(lr: Tensor) -> Tensor:
+        with lock:
+            return computed(lr)
+
     return Stage(
-        call,
+        alone,
         loaded.scale,
         margin,
         multiple=model.size_multiple,
+        wrapped=bool(wrappers),
         whole=f"wrapper '{foreign[0]}' wants the whole picture" if foreign else "",
         label=loaded.label,
         device=device,
@@ -77,23 +114,25 @@ def tile_of(stage: Stage, asked: int | None) -> int:
     """Side of a tile in pixels of what the stage is given: as asked for, or as there is memory for; 0 is none."""
     if asked is not None:
         return asked
-    pixel = bytes_of_a_pixel(stage.call, stage.device, stage.multiple)
-    return tile_for(pixel, free_memory(stage.device), stage.multiple)
+    return tile_for(stage.bytes_of_a_pixel, free_memory(stage.device), stage.multiple)
 
 
-def upscaled(below: Area, stages: Sequence[Stage], tile: int) -> tuple[Area, list[str]]:
-    """(the area after all stages, what is not exact about it, in words). tile: 0 computes each stage whole."""
-    area, told = below, []
+def upscaled(below: Area, stages: Sequence[Stage], tile: int, tell: Callable[[str], None] = lambda line: None) -> Area:
+    """The area after all stages. tile: 0 computes each stage whole. tell(line): what is not exact about it."""
+    area = below
     for number, stage in enumerate(stages):
         call = clipped(stage.call) if number else stage.call
-        if stage.whole or not tile or (stage.margin is None and max(area.height, area.width) <= tile):
-            area = Whole(area, call, stage.scale)
-        elif stage.margin is None:
-            told.append(f"{stage.label} has no bounded receptive field: its tiles are blended, not exact")
-            area = Blended(area, call, stage.scale, tile=tile, overlap=OVERLAP, multiple=stage.multiple)
+        odd = stage.wrapped and (area.height % stage.multiple or area.width % stage.multiple)
+        if stage.whole or not tile:
+            area = Whole(area, call, stage.scale, stage.whole or "--tile 512 computes them in parts")
+        elif stage.margin is None or odd:
+            area = Blended(area, call, stage.scale, tile=tile, overlap=OVERLAP, multiple=stage.multiple, tell=tell)
+            if area.windows > 1:
+                why = f"needs whole windows of {stage.multiple} pixels" if odd else "has no bounded receptive field"
+                tell(f"{stage.label} {why}: its tiles are blended, not exact")
         else:
             area = Upscaled(area, call, stage.scale, stage.margin, stage.multiple)
-    return area, told
+    return area
 
 
 def clipped(call: Upscale) -> Upscale:
