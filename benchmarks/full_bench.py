@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from srkit.cli import run
-from srkit.evaluate.bench_page import short_path
+from srkit.evaluate.bench_about import short_path
 from srkit.evaluate.cost_table import cost_table, notes
 from srkit.evaluate.table import Results, read_results
 from srkit.evaluate.views import as_markdown
@@ -38,7 +38,7 @@ def record(
 ) -> None:
     """Score, measure and write the record. Any other options go to `srkit bench`."""
     os.environ["SRKIT_DATA"] = str(folder.resolve())  # not an option: the command on the page then names no folder
-    words = ["bench", "--cost", *context.args]
+    words = ["bench", "--cost", "--groups", *context.args]
     sys.argv = ["srkit", *words]
     with TemporaryDirectory() as made:
         with redirect_stdout(StringIO()) as printed:

@@ -69,14 +69,17 @@ def write_page(
     from srkit.evaluate.bench_crops import choose, crops_of
     from srkit.evaluate.bench_plots import can_draw
     from srkit.evaluate.bench_report import PAGE, PLOTS, write_report
+    from srkit.evaluate.groups import group_scores
     from srkit.evaluate.published import beside
     from srkit.nets import pick_device
 
+    groups = group_scores(results, [metric.name for metric in results.metrics][:1], plan.store)
     chosen = choose(results)
     psnr = registry.choose("metric", "psnr").build()
     with display.Progress("crops", len(chosen)) as progress:
         crops = crops_of(plan, chosen, pick_device(device), psnr, progress.one_more)
-    written = write_report(results, folder, crops, beside(results)[0] if published else ())
+    quoted = beside(results)[0] if published else ()
+    written = write_report(results, folder, crops, quoted, groups)
     if not can_draw():
         display.say("no plots as files: they need matplotlib; the page has its own")
     display.say(f"report: {folder / PAGE}; {len(written) - 2} plots in {folder / PLOTS}")

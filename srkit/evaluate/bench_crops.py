@@ -8,7 +8,7 @@ import torch
 
 from srkit import defaults
 from srkit.errors import SrkitError, one_line
-from srkit.evaluate.bench_page import Shown
+from srkit.evaluate.bench_data import Shown
 from srkit.evaluate.compute import Work, made
 from srkit.evaluate.gallery import Crop, Place, Windows, cut, largest
 from srkit.evaluate.plan import Plan
@@ -20,8 +20,11 @@ from srkit.images import LOG
 SIDE = 64  # of a crop, in HR pixels, on the LR grid
 COLUMNS = 4  # models in a crop at most
 MOST = 72  # pictures in a page, HR and LR among them: some 500 KB
+MOST_GROUPS = 48  # pictures beside those, for the groups
+WORST = 2  # pictures of a group
 EXTREME = 2  # best and worst pictures at each scale
 
+Leading = tuple[tuple[str, ...], dict[tuple[str, str], float]]  # the columns of a crop, values of the first
 Psnr = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -32,6 +35,7 @@ class Chosen:
     Attributes:
         why: in words.
         models: the columns, by their mean, the best first, and bicubic, or the model with the lowest mean, last.
+        group: of which it is one of the worst; empty where it is of all pictures.
         worst: whether the place is wanted where the best model is farthest from HR, else where it gains most on the
             last of `models`.
     """
@@ -42,29 +46,37 @@ class Chosen:
     why: str
     models: tuple[str, ...]
     worst: bool = True
+    group: str = ""
 
 
 def choose(results: Results, most: int = MOST) -> list[Chosen]:
     """The worst and best pictures of the best model at each scale, then the worst of each group, by the first metric.
 
-    Each picture once. most: pictures in the page; what is last is left out.
+    Each picture once among the former, and once in a group, at the first scale that has it. most: pictures in the page
+    for the former; what is last is left out.
     """
-    by_scale = {one.scale: list(chosen_at(results, one.scale)) for one in results.sets}
-    found: list[Chosen] = []
-    for rank in range(max(map(len, by_scale.values()), default=0)):  # of each scale in turn
-        for chosen in by_scale.values():
-            same = [(one.scale, one.dataset, one.image) for one in found]
-            if rank < len(chosen) and (chosen[rank].scale, chosen[rank].dataset, chosen[rank].image) not in same:
-                found.append(chosen[rank])
-    room, kept = most, []
-    for one in found:
-        room -= len(one.models) + 2
-        kept += [one] if room >= 0 else []
-    return sorted(kept, key=lambda one: one.scale)
+    scales = list(dict.fromkeys(one.scale for one in results.sets))
+    leading = {scale: found for scale in scales if (found := leaders(results, scale))}
+    by_scale = [list(extremes(results, scale, leading[scale])) for scale in leading]
+    in_turn = [chosen[rank] for rank in range(2 * EXTREME) for chosen in by_scale if rank < len(chosen)]
+    whole = within(most, in_turn)
+    return sorted(whole, key=lambda one: one.scale) + within(MOST_GROUPS, list(worst_of_groups(results, leading)))
 
 
-def chosen_at(results: Results, scale: int) -> Iterator[Chosen]:
-    """Those at one scale, the most telling first."""
+def within(most: int, chosen: Sequence[Chosen]) -> list[Chosen]:
+    """Those that have room, each with HR and LR beside its models."""
+    kept = []
+    for one in chosen:
+        most -= len(one.models) + 2
+        kept += [one] if most >= 0 else []
+    return kept
+
+
+def leaders(results: Results, scale: int) -> Leading | None:
+    """The columns of a crop, and the values of the first of them by (set, picture): higher is better.
+
+    None where no model has a value.
+    """
     metric = results.metrics[0].name
     sign = 1 if info(results, metric).higher_is_better else -1
     values: dict[str, dict[tuple[str, str], float]] = {}
@@ -76,28 +88,42 @@ def chosen_at(results: Results, scale: int) -> Iterator[Chosen]:
         (model for model, own in values.items() if len(own) == whole), key=lambda model: -mean(values[model].values())
     )
     if not ranked:
-        return
+        return None
     leader = ranked[0]
     floor = defaults.FLOOR if defaults.FLOOR in ranked[1:] else ranked[-1]
     others = [model for model in ranked if model != floor]
-    models = (*others[: COLUMNS - 1], floor) if floor != leader else (leader,)
-    order = sorted(values[leader], key=lambda key: values[leader][key])
-    extreme = min(EXTREME, max(1, len(order) // 2))
-    called = metric.upper()
-    worst = [Chosen(scale, *key, f"{leader} has its worst {called}", models) for key in order[:extreme]]
-    best = [
-        Chosen(scale, *key, f"{leader} has its best {called}", models, worst=False) for key in order[::-1][:extreme]
-    ]
-    yield from (one for pair in zip(worst, best, strict=True) for one in pair)
-    groups: dict[str, list[tuple[str, str]]] = {}
+    return ((*others[: COLUMNS - 1], floor) if floor != leader else (leader,)), values[leader]
+
+
+def extremes(results: Results, scale: int, leading: Leading) -> Iterator[Chosen]:
+    """The worst and the best of one scale, in turn."""
+    models, values = leading
+    order = sorted(values, key=lambda key: values[key])
+    count = min(EXTREME, max(1, len(order) // 2))
+    called = results.metrics[0].name.upper()
+    for bad, good in zip(order[:count], order[::-1][:count], strict=True):
+        yield Chosen(scale, *bad, f"{models[0]} has its worst {called}", models)
+        if good != bad:
+            yield Chosen(scale, *good, f"{models[0]} has its best {called}", models, worst=False)
+
+
+def worst_of_groups(results: Results, leading: dict[int, Leading]) -> Iterator[Chosen]:
+    """The worst pictures of each group, of all groups in turn: the best model beside the last."""
+    called = results.metrics[0].name.upper() if results.metrics else ""
+    groups: dict[str, tuple[int, list[tuple[str, str]]]] = {}
     for one in results.sets:
-        for group, names in one.groups.items() if one.scale == scale else ():
-            groups.setdefault(group, []).extend((one.name, name) for name in names)
-    for group, keys in groups.items():
-        known = [key for key in keys if key in values[leader]]
-        if known:
-            key = min(known, key=lambda key: values[leader][key])
-            yield Chosen(scale, *key, f"{leader} has its worst {called} of '{group}'", models)
+        for group, names in one.groups.items() if one.scale in leading else ():
+            scale, keys = groups.setdefault(group, (one.scale, []))
+            if scale == one.scale:
+                keys += [(one.name, name) for name in names if (one.name, name) in leading[scale][1]]
+    for rank in range(WORST):
+        for group, (scale, keys) in groups.items():
+            models, values = leading[scale]
+            order = sorted(keys, key=lambda key, values=values: values[key])  # type: ignore[misc]
+            if rank < len(order):
+                why = f"{models[0]} has its {'second ' * rank}worst {called} of '{group}'"
+                columns = tuple(dict.fromkeys((models[0], models[-1])))
+                yield Chosen(scale, *order[rank], why, columns, group=group)
 
 
 def crops_of(
@@ -163,6 +189,5 @@ def shown(one: Chosen, crop: Crop, number: int) -> Shown:
     gains = not one.worst and len(one.models) > 1
     where = f"where it gains most on {one.models[-1]}" if gains else "where it is farthest from HR"
     place = f"x={crop.place.left}, y={crop.place.top}"
-    return Shown(
-        f"{number}. {one.dataset} x{one.scale} {one.image}: {one.why}; {where}, at {place}", crop.pixels, figures
-    )
+    title = f"{number}. {one.dataset} x{one.scale} {one.image}: {one.why}; {where}, at {place}"
+    return Shown(title, crop.pixels, figures, one.group)

@@ -1,38 +1,20 @@
 """A benchmark as one HTML page that needs no other file and no network: tables, plots, crops, and what made it."""
 
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from html import escape
-from itertools import combinations
-from pathlib import Path
-from typing import Any
 
-from srkit.evaluate.cost_table import CostRow, cost_rows, notes, sizes_of, told, with_spread
-from srkit.evaluate.markup import article, filled, head_row, smallest_kind
+from srkit.evaluate.bench_about import failures_part, made_part, models_part, sets_part
+from srkit.evaluate.bench_data import Page, Shown, as_data, page_parts
+from srkit.evaluate.bench_groups import groups_part
+from srkit.evaluate.cost_table import notes, told, with_spread
+from srkit.evaluate.groups import GroupScore
+from srkit.evaluate.markup import article, cell, counted, filled, row_head, smallest_kind, table
 from srkit.evaluate.protocol import protocol_named
 from srkit.evaluate.published import Quoted, sources
 from srkit.evaluate.report import Row, differs
-from srkit.evaluate.statistics import ALPHA, METHOD, TEST, Standing, info, interval, mean, standings, wilcoxon_p
-from srkit.evaluate.table import Results, Score, fingerprint
-from srkit.evaluate.views import rows_of
-
-LISTED = 12  # pictures that are named in a line
-LEFT = (
-    "set",
-    "LR made by",
-    "content",
-    "folder",
-    "weights",
-    "trained on",
-    "its LR",
-    "licence",
-    "origin",
-    "read in",
-    "error",
-)
-ABOUT = {"command": "command", "date": "date", "srkit": "srkit", "torch": "torch", "device": "measured on"}
+from srkit.evaluate.statistics import ALPHA, METHOD, TEST, info, interval
+from srkit.evaluate.table import Results, fingerprint
 
 SCORES = """\
 <p>Means over the pictures of a set. Bold: the best of its scale and set; ≈: not significantly different from the best
@@ -66,81 +48,19 @@ CROPS = """\
 a crop, <kbd>1</kbd> to <kbd>9</kbd> put that version on the right, with <kbd>Shift</kbd> on the left; so does a
 click on it.</p>
 """
-GROUPS = """\
-<p>{metric} of each set's pictures by what is in them; below it the difference to the whole set, and the 95 % interval.
-A group far below the whole is where a model is weak. A picture may be in several groups.</p>
-"""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Crops of one picture in all versions. pixels: uint8 H,W,3 by label; figures: text under each, by label."""
-
-    title: str
-    pixels: Mapping[str, Any]
-    figures: Mapping[str, str]
-
-
-@dataclass
-class Page:
-    """What the parts of a page share."""
-
-    results: Results
-    rows: Sequence[Row]
-    costs: Mapping[tuple[str, int], CostRow]
-    standings: dict[tuple[str, int, str], Mapping[str, Standing]] = field(default_factory=dict)
-
-    @property
-    def metrics(self) -> list[str]:
-        return [metric.name for metric in self.results.metrics]
-
-    @property
-    def cost_keys(self) -> list[tuple[str, str]]:
-        """(name, size) of the costs that some model has."""
-        costs = [cost for cost in self.results.costs if cost.value is not None]
-        names = ("parameters", "multiply_adds", "latency", "memory")
-        keys = [(name, size) for name in names for size in sizes_of(costs, name)]
-        known = any(model.parameters is not None for model in self.results.models)
-        return keys if ("parameters", "") in keys or not known else [("parameters", ""), *keys]
-
-    @property
-    def main_costs(self) -> list[tuple[str, str]]:
-        """Those of the first table: of several sizes that which most models have, the largest of them; not memory."""
-        counts = {key: sum(key in row.values for row in self.costs.values()) for key in self.cost_keys}
-        chosen: dict[str, tuple[str, str]] = {}
-        for key, count in counts.items():  # the small sizes first
-            if key[0] != "memory" and (key[0] not in chosen or count >= counts[chosen[key[0]]]):
-                chosen[key[0]] = key
-        return list(chosen.values())
-
-    def cost(self, model: str, scale: int, key: tuple[str, str]) -> float | None:
-        row = self.costs.get((model, scale))
-        if row and key in row.values:
-            return row.values[key]
-        if key[0] != "parameters":
-            return None
-        found = [m.parameters for m in self.results.models if (m.name, m.scale) == (model, scale)]
-        return None if not found or found[0] is None else float(found[0])
-
-    def standing(self, row: Row, metric: str) -> Standing | None:
-        key = (row.dataset, row.scale, metric)
-        if key not in self.standings:
-            self.standings[key] = standings(self.results, row.dataset, row.scale, metric)
-        return self.standings[key].get(row.model)
-
-    def number(self, metric: str, value: float) -> str:
-        return f"{value:.{info(self.results, metric).digits}f}"
-
-
-def page_parts(results: Results) -> Page:
-    return Page(results, rows_of(results), {(row.model, row.scale): row for row in cost_rows(results)})
-
-
-def page_of(results: Results, crops: Sequence[Shown] = (), quoted: Sequence[Quoted] = ()) -> str:
+def page_of(
+    results: Results,
+    crops: Sequence[Shown] = (),
+    quoted: Sequence[Quoted] = (),
+    groups: Sequence[GroupScore] | None = None,
+) -> str:
     """The whole page as text.
 
     crops: from `srkit.evaluate.bench_crops`; without them that part says why. quoted: published figures, from
-    `srkit.evaluate.published.beside`. Raises UsageError for scores of two protocols.
+    `srkit.evaluate.published.beside`. groups: from `srkit.evaluate.groups.group_scores`; computed where not given.
+    Raises UsageError for scores of two protocols.
     """
     page = page_parts(results)
     parts: dict[str, tuple[str, Callable[[], str]]] = {
@@ -149,8 +69,8 @@ def page_of(results: Results, crops: Sequence[Shown] = (), quoted: Sequence[Quot
         "plots": ("Quality and cost", lambda: plot_part(page)),
         "costs": ("What it costs", lambda: costs_part(page)),
         "pictures": ("Picture by picture", lambda: pairs_part(page)),
-        "crops": ("Best and worst pictures", lambda: crops_part(crops)),
-        "groups": ("Where it fails", lambda: groups_part(page)),
+        "crops": ("Best and worst pictures", lambda: crops_part([one for one in crops if not one.group])),
+        "groups": ("Where it fails", lambda: groups_part(page, groups, [one for one in crops if one.group])),
         "failures": ("Failures", lambda: failures_part(page)),
         "sets": ("Test sets", lambda: sets_part(page)),
         "models": ("Models", lambda: models_part(page)),
@@ -175,29 +95,6 @@ def page_of(results: Results, crops: Sequence[Shown] = (), quoted: Sequence[Quot
         },
         scripts=("crops.js", "bench.js"),
     )
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def table(name: str, head: Iterable[str], body: Iterable[str], *, kind: str = "", anchor: str = "") -> str:
-    """A table in a box of its own that scrolls; by keyboard too. head: text. body: rows as HTML."""
-    identity = f" id={anchor}" if anchor else ""
-    return (
-        f'<div class=wide tabindex=0 role=region aria-label="{escape(name)}"><table{identity} class="{kind}">\n'
-        f"<thead><tr>{head_row(head, LEFT)}</tr></thead>\n<tbody>\n{''.join(body)}</tbody></table></div>\n"
-    )
-
-
-def cell(text: str, sort: object = "", *, kind: str = "", below: str = "") -> str:
-    """A cell with what it is sorted by: text as it is, a number, or nothing for what is not there."""
-    small = f"<small>{escape(below)}</small>" if below else ""
-    return f'<td class="{kind}" data-sort="{escape(str(sort))}">{escape(text)}{small}</td>'
-
-
-def row_head(text: str, sort: object = "") -> str:
-    return f'<th scope="row" data-sort="{escape(str(sort or text))}">{escape(text)}</th>'
 
 
 def scores_part(page: Page) -> str:
@@ -329,183 +226,3 @@ def crops_part(crops: Sequence[Shown]) -> str:
     kind = smallest_kind()
     made = [article(f"crop-{n}", one.title, one.pixels, one.figures, kind) for n, one in enumerate(crops, 1)]
     return CROPS + "".join(made)
-
-
-def groups_part(page: Page) -> str:
-    """Means over the pictures of each group by the first metric, and how far they are from those of the whole set."""
-    metric = page.metrics[0] if page.metrics else ""
-    models = list(dict.fromkeys(row.model for row in page.rows))
-    body = []
-    for one in page.results.sets:
-        values = {model: page.results.values(model, one.scale, one.name, metric) for model in models}
-        for group, names in one.groups.items():
-            cells = [group_cell(page, metric, values[model], names) for model in models]
-            head = f"{row_head(group)}{cell(f'x{one.scale}', one.scale)}{cell(one.name, one.name, kind='text')}"
-            body.append(f"<tr>{head}{cell(f'{len(names):,}', len(names))}{''.join(cells)}</tr>\n")
-    if not body:
-        return ""
-    head_ = ["group", "scale", "set", "pictures", *models]
-    return GROUPS.format(metric=metric.upper()) + table("groups", head_, body, kind="sortable")
-
-
-def group_cell(page: Page, metric: str, values: Mapping[str, float], names: Sequence[str]) -> str:
-    inside = [values[name] for name in names if name in values]
-    if not inside:
-        return cell("–")
-    found, apart = interval(inside), mean(inside) - mean(values.values())
-    below = f"{apart:+.{info(page.results, metric).digits}f}"
-    if found.low is not None and found.high is not None:
-        below += f"; {page.number(metric, found.low)} – {page.number(metric, found.high)}"
-    return cell(page.number(metric, mean(inside)), mean(inside), below=below)
-
-
-def failures_part(page: Page) -> str:
-    """What has no score and why, what was left out, and costs that could not be measured."""
-    found: dict[tuple[str, int, str, str], list[str]] = {}
-    for score in page.results.scores:
-        if score.error:
-            names = found.setdefault((score.model, score.scale, score.dataset, score.error), [])
-            names += [score.image] if score.image and score.image not in names else []
-    lines = [
-        f"{model} x{scale}{f' on {dataset}' if dataset else ''}: {error}{listed(names)}"
-        for (model, scale, dataset, error), names in found.items()
-    ]
-    lines += [
-        f"{one.name} x{one.scale}: {name} was scored by no model: {why}"
-        for one in page.results.sets
-        for name, why in one.left_out.items()
-    ]
-    lines += [f"cost of {row.model} x{row.scale}: {error}" for row in page.costs.values() for error in row.errors]
-    if not lines:
-        return "<p>None: every model has a score on every picture.</p>\n"
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>\n"
-
-
-def listed(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f" ({counted(len(names), 'picture')}: {', '.join(names[:LISTED])}{more})"
-
-
-def sets_part(page: Page) -> str:
-    """What was scored on, and what made its LR."""
-    if not page.results.sets:
-        return ""
-    body = []
-    for one in page.results.sets:
-        texts = [(one.lr_maker or "not asked", "long"), (one.content[:12], "text"), (short_path(one.folder), "long")]
-        cells = [row_head(one.name), cell(f"x{one.scale}", one.scale), cell(f"{one.images:,}", one.images)]
-        cells += [cell(text, text, kind=kind) for text, kind in texts]
-        body.append(f"<tr>{''.join(cells)}</tr>\n")
-    return table("sets", ["set", "scale", "pictures", "LR made by", "content", "folder"], body, kind="sortable")
-
-
-def models_part(page: Page) -> str:
-    """Where the weights come from."""
-    if not page.results.models:
-        return ""
-    head = ["model", "scale", "parameters", "weights", "trained on", "its LR", "licence", "origin"]
-    body = []
-    for one in page.results.models:
-        count = "" if one.parameters is None else one.parameters
-        cells = [
-            row_head(one.name),
-            cell(f"x{one.scale}", one.scale),
-            cell(f"{count:,}" if count != "" else "–", count),
-        ]
-        texts = [
-            (one.weights[:12], "text"),
-            (one.trained_on, "long"),
-            (one.training_lr, "text"),
-            (one.licence, "text"),
-            (short_path(one.origin), "long"),
-        ]
-        cells += [cell(text or "–", text, kind=kind) for text, kind in texts]
-        body.append(f"<tr>{''.join(cells)}</tr>\n")
-    return table("models", head, body, kind="sortable")
-
-
-def short_path(text: str) -> str:
-    """The end of an absolute path, since a page is given to others; anything else as it is."""
-    path = Path(text)
-    return "/".join(path.parts[-2:]) if path.is_absolute() else text
-
-
-def made_part(page: Page) -> str:
-    """The command, the versions, the machine, and what makes two tables comparable."""
-    about = dict(page.results.about)
-    first = {name: about.pop(key) for key, name in ABOUT.items() if about.get(key)}
-    shown = first | about | {"protocol": page.results.protocol, "fingerprint": fingerprint(page.results)}
-    hardware = {value for cost in page.results.costs if (value := cost.conditions.get("processor"))}
-    if hardware:
-        shown["processor"] = ", ".join(sorted(hardware))
-    items = "".join(
-        f"<dt>{escape(name)}</dt><dd>{f'<code>{escape(value)}</code>' if name == 'command' else escape(value)}</dd>"
-        for name, value in shown.items()
-        if value
-    )
-    return f"<dl>{items}</dl>\n<p class=soft>Two tables can be compared where their fingerprints agree.</p>\n"
-
-
-def as_data(page: Page) -> str:
-    """What the plots are drawn from, as JSON that can stand in a page: nothing in it ends a script."""
-    columns: dict[tuple[str, int], list[Row]] = {}
-    for row in page.rows:
-        if row.dataset:
-            columns.setdefault((row.dataset, row.scale), []).append(row)
-    values: dict[tuple[str, int, str, str], dict[str, float]] = {}
-    for score in page.results.scores:
-        if finite(score):
-            values.setdefault((score.dataset, score.scale, score.model, score.metric), {})[score.image] = (
-                score.value or 0.0
-            )
-    data = {
-        "metrics": [
-            {"name": m.name, "unit": m.unit, "digits": m.digits, "better": 1 if m.higher_is_better else -1}
-            for m in page.results.metrics
-        ],
-        "costs": [" ".join(filter(None, key)) for key in page.cost_keys],
-        "columns": [column(page, key, rows, values) for key, rows in columns.items()],
-        "tests": tests(page.results, values),
-    }
-    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def finite(score: Score) -> bool:
-    return bool(score.image) and score.value is not None and math.isfinite(score.value)
-
-
-def column(
-    page: Page,
-    key: tuple[str, int],
-    rows: Sequence[Row],
-    values: Mapping[tuple[str, int, str, str], Mapping[str, float]],
-) -> dict[str, Any]:
-    """One set at one scale: the models with their means and costs, and the value of each picture."""
-    dataset, scale = key
-    known = [values.get((dataset, scale, row.model, metric), {}) for row in rows for metric in page.metrics]
-    images = list(dict.fromkeys(name for each in known for name in each))
-    found = []
-    for row in rows:
-        of = {metric: values.get((dataset, scale, row.model, metric), {}) for metric in page.metrics}
-        means = {m: round(v, 6) for m, v in row.scores.items() if math.isfinite(v)}
-        costs = {" ".join(filter(None, k)): page.cost(row.model, scale, k) for k in page.cost_keys}
-        digits = {metric: info(page.results, metric).digits for metric in page.metrics}
-        picture = {m: [round(v[i], digits[m]) if i in v else None for i in images] for m, v in of.items() if v}
-        found.append({"model": row.model, "means": means, "costs": costs, "values": picture})
-    return {"set": dataset, "scale": scale, "images": images, "rows": found}
-
-
-def tests(results: Results, values: Mapping[tuple[str, int, str, str], Mapping[str, float]]) -> dict[str, float]:
-    """The p of the paired test of each two models, not corrected, by set, scale, metric and both names in order."""
-    columns: dict[tuple[str, int, str], list[str]] = {}
-    for dataset, scale, model, metric in values:
-        columns.setdefault((dataset, scale, metric), []).append(model)
-    found = {}
-    for (dataset, scale, metric), models in columns.items():
-        for pair in combinations(sorted(models), 2):
-            a, b = (values[dataset, scale, model, metric] for model in pair)
-            apart = [b[name] - a[name] for name in a if name in b and b[name] != a[name]]
-            found["\n".join([dataset, str(scale), metric, *pair])] = float(f"{wilcoxon_p(apart):.3g}")
-    return found

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-from srkit.evaluate.bench_page import Page
+from srkit.evaluate.bench_data import Page
 from srkit.evaluate.cost_table import PREFIXES, front, told
 from srkit.evaluate.curves import COLOURS
 from srkit.evaluate.report import Row

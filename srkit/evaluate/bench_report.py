@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srkit.errors import SrkitError, one_line
-from srkit.evaluate.bench_page import Shown, page_of, page_parts
+from srkit.evaluate.bench_data import Shown, page_parts
+from srkit.evaluate.bench_page import page_of
 from srkit.evaluate.bench_plots import can_draw, plots_of
+from srkit.evaluate.groups import GroupScore
 from srkit.evaluate.published import Quoted
 from srkit.evaluate.table import Results
 from srkit.files import write_atomically
@@ -14,14 +16,19 @@ PAGE, TABLE, PLOTS = "index.html", "table.json", "plots"
 
 
 def write_report(
-    results: Results, folder: Path, crops: Sequence[Shown] = (), quoted: Sequence[Quoted] = ()
+    results: Results,
+    folder: Path,
+    crops: Sequence[Shown] = (),
+    quoted: Sequence[Quoted] = (),
+    groups: Sequence[GroupScore] | None = None,
 ) -> list[Path]:
     """`index.html`, which needs no other file; `table.json`, which `read_results` reads; `plots/` as SVG and PDF.
 
-    crops, quoted: see `page_of`. Plots need matplotlib, and are left out without it. Returns what was written. Raises
-    SrkitError where the folder cannot be written, UsageError for scores of two protocols.
+    crops, quoted, groups: see `page_of`. Plots need matplotlib, and are left out without it. Returns what was written.
+    Raises SrkitError where the folder cannot be written, UsageError for scores of two protocols.
     """
-    contents = {folder / PAGE: page_of(results, crops, quoted).encode(), folder / TABLE: results.to_json().encode()}
+    page = page_of(results, crops, quoted, groups)
+    contents = {folder / PAGE: page.encode(), folder / TABLE: results.to_json().encode()}
     if can_draw():
         contents |= {folder / PLOTS / name: content for name, content in plots_of(page_parts(results))}
     try:

@@ -10,15 +10,34 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image, features
 
+LEFT = (  # headings of columns of text
+    "set",
+    "LR made by",
+    "content",
+    "folder",
+    "weights",
+    "trained on",
+    "its LR",
+    "licence",
+    "origin",
+    "read in",
+    "error",
+)
+
 
 def text_file(name: str) -> str:
     return files("srkit.evaluate").joinpath(name).read_text(encoding="utf-8")
 
 
 def filled(template: str, parts: Mapping[str, str], scripts: Iterable[str] = ("crops.js",)) -> str:
-    """A template of this folder with its `{{names}}` replaced, with the style and the scripts that pages share."""
+    """A template of this folder with its `{{names}}` replaced, with the head, style and scripts that pages share."""
     known = {"style": text_file("page.css"), "script": "".join(map(text_file, scripts)), **parts}
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: known[found[1]], text_file(template))
+
+    def fill(text: str) -> str:
+        return re.sub(r"\{\{(\w+)\}\}", lambda found: known[found[1]], text)
+
+    known["top"] = fill(text_file("head.html"))
+    return fill(text_file(template))
 
 
 def table_row(cells: Iterable[str]) -> str:
@@ -63,3 +82,26 @@ def encoded(pixels: np.ndarray, kind: str = "png") -> bytes:
     options = {"optimize": True} if kind == "png" else {"lossless": True, "quality": 100, "method": 6}
     Image.fromarray(pixels).save(file, format=kind, **options)
     return file.getvalue()
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def table(name: str, head: Iterable[str], body: Iterable[str], *, kind: str = "", anchor: str = "") -> str:
+    """A table in a box of its own that scrolls; by keyboard too. head: text. body: rows as HTML."""
+    identity = f" id={anchor}" if anchor else ""
+    return (
+        f'<div class=wide tabindex=0 role=region aria-label="{escape(name)}"><table{identity} class="{kind}">\n'
+        f"<thead><tr>{head_row(head, LEFT)}</tr></thead>\n<tbody>\n{''.join(body)}</tbody></table></div>\n"
+    )
+
+
+def cell(text: str, sort: object = "", *, kind: str = "", below: str = "") -> str:
+    """A cell with what it is sorted by: text as it is, a number, or nothing for what is not there."""
+    small = f"<small>{escape(below)}</small>" if below else ""
+    return f'<td class="{kind}" data-sort="{escape(str(sort))}">{escape(text)}{small}</td>'
+
+
+def row_head(text: str, sort: object = "") -> str:
+    return f'<th scope="row" data-sort="{escape(str(sort or text))}">{escape(text)}</th>'

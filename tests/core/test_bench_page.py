@@ -16,7 +16,8 @@ from PIL import Image
 
 from srkit.errors import SrkitError, UsageError
 from srkit.evaluate.bench_crops import choose
-from srkit.evaluate.bench_page import Shown, page_of
+from srkit.evaluate.bench_data import Shown
+from srkit.evaluate.bench_page import page_of
 from srkit.evaluate.bench_report import write_report
 from srkit.evaluate.published import quotes, sources
 from srkit.evaluate.table import Cost, MetricInfo, ModelInfo, Results, Score, SetInfo, read_results
@@ -77,7 +78,8 @@ def results() -> Results:
 def crops() -> list[Shown]:
     black, white = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)
     pixels = {"HR": white, "LR": white[::2, ::2], "bicubic": black, EVIL: white}
-    return [Shown(f"{n}. {EVIL}: worst", pixels, dict.fromkeys(pixels, "<b>1 dB</b>")) for n in (1, 2)]
+    figures = dict.fromkeys(pixels, "<b>1 dB</b>")
+    return [Shown(f"{n}. {EVIL}: worst", pixels, figures, group) for n, group in ((1, ""), (2, ""), (3, "flat"))]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +150,9 @@ def test_the_tables_say_what_was_measured(page):
     assert failed[-1] == "no picture <b>p3</b> "
     groups = next(table for table in tables if table[0][0] == "group ")
     assert groups[1][5].split()[:2] == ["33.5000", "-1.5000;"], "of 'small' on the six flat pictures"
+    assert page.index("id=crop-2") < page.index("id=groups") < page.index("id=group-1") < page.index("id=failures")
     text = re.sub(r"<[^>]*>", " ", page)
+    assert "Mann-Whitney" in text
     assert "tiny was scored by no model: too small" in text
     assert "cost of large x2: 3840x2160: needs too much memory" in text
     assert "MATLAB bicubic" in text
@@ -182,8 +186,11 @@ def test_the_pictures_to_look_at(results):
         ("p8", False, ("large", "small", EVIL, "bicubic")),
         ("p1", True, ("large", "small", EVIL, "bicubic")),
         ("p7", False, ("large", "small", EVIL, "bicubic")),
-    ], "RCAN has not all pictures; the worst of the group is there already"
-    assert len(choose(results, most=13)) == 2
+        ("p0", True, ("large", "bicubic")),
+        ("p1", True, ("large", "bicubic")),
+    ], "RCAN has not all pictures; the last two are the worst of the group"
+    assert [one.group for one in found] == [""] * 4 + ["flat"] * 2
+    assert len([one for one in choose(results, most=13) if not one.group]) == 2
 
 
 def test_a_folder_gets_the_page_the_table_and_plots_for_papers(results, tmp_path):
