@@ -25,7 +25,7 @@ TEST = (
     "Mann-Whitney test of a group's pictures against the others of its set, two-sided;"
     f" p corrected by Holm over the groups of a set; matters: p below {ALPHA}"
 )
-FEW = f"-: fewer than {FEWEST} pictures in the group or outside it say next to nothing"
+FEW = f"fewer than {FEWEST} pictures in a group, or outside it, say next to nothing: no interval, or no test"
 
 
 NO_INTERVAL = Interval(None, None, 0)
