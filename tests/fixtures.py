@@ -9,12 +9,16 @@ import sysconfig
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import srkit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -79,6 +83,22 @@ def loaded(path: Path | str) -> Image.Image:
     with Image.open(path) as image:
         image.load()
         return image
+
+
+def reach(upscale: Callable[["Tensor"], "Tensor"], scale: int, centre: int) -> int:
+    """How many pixels to each side of an LR pixel can change its part of the result, measured by gradient.
+
+    upscale: takes 1,3,H,W in double precision. centre: of a square of LR that is larger than what is seen.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    lr = torch.rand(1, 3, 2 * centre + 1, 2 * centre + 1, dtype=torch.double, requires_grad=True)
+    sr = upscale(lr)
+    assert sr.shape[-1] == scale * lr.shape[-1]
+    part = sr[..., centre * scale : (centre + 1) * scale, centre * scale : (centre + 1) * scale]
+    (gradient,) = torch.autograd.grad((part * torch.rand_like(part)).sum(), lr)  # weights, so that nothing cancels
+    return int((gradient.abs().sum((0, 1)).nonzero() - centre).abs().max())
 
 
 @pytest.fixture

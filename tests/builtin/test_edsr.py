@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from srkit.nets import parameter_count
+from tests.fixtures import reach
 
 BASELINE = {2: 1_369_859, 3: 1_554_499, 4: 1_517_571}
 LARGE = {2: 40_729_603, 3: 43_680_003, 4: 43_089_923}
@@ -78,14 +79,7 @@ def test_the_receptive_field_is_the_declared_one(registry, scale):
     model = registry.choose("model", "edsr", {"n_resblocks": 3, "n_feats": 8})
     declared = model.component.receptive_field(scale, **model.options)
     net = model.build(scale).double()
-    side, centre = 41, 20
-    reach = 0
-    for offset in range(scale):
-        lr = torch.rand(1, 3, side, side, dtype=torch.double, requires_grad=True)
-        net(lr)[..., centre * scale + offset, centre * scale + offset].sum().backward()
-        touched = lr.grad.abs().sum((0, 1)).nonzero() - centre
-        reach = max(reach, int(touched.abs().max()))
-    assert reach == declared
+    assert reach(net, scale, centre=20) == declared
 
 
 def test_the_mean_shift_is_not_trained_and_the_rest_is(registry):

@@ -12,7 +12,7 @@ from srkit import UsageError
 from srkit.checkpoint import read_tensors
 from srkit.nets import parameter_count
 from srkit.upscale.wrap import make_upscaler, to_tensor
-from tests.fixtures import loaded
+from tests.fixtures import loaded, reach
 
 SCALES = (2, 3, 4)
 SIZES = {"mdsr-baseline": (16, 3_227_203), "mdsr-large": (80, 7_953_987)}  # blocks, trainable parameters for SCALES
@@ -112,13 +112,7 @@ def test_the_receptive_field_is_the_declared_one(registry, scale):
     model = registry.choose("model", "mdsr", {"n_resblocks": 3, "n_feats": 8})
     declared = model.component.receptive_field(scale, **model.options)
     net = model.build((*SCALES, 8)).double()
-    side, centre = 49, 24
-    reach = 0
-    for offset in range(scale):
-        lr = torch.rand(1, 3, side, side, dtype=torch.double, requires_grad=True)
-        net(lr, scale)[..., centre * scale + offset, centre * scale + offset].sum().backward()
-        reach = max(reach, int((lr.grad.abs().sum((0, 1)).nonzero() - centre).abs().max()))
-    assert reach == declared
+    assert reach(lambda lr: net(lr, scale), scale, centre=24) == declared
 
 
 @pytest.mark.parametrize("scale", SCALES)

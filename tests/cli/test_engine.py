@@ -1,7 +1,9 @@
 """What can happen to a training: bad gradients, full disks, failing trackers, several ranks, an end in time."""
 
+import itertools
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from srkit import checkpoint
 from srkit.checkpoint import read_about, read_tensors
 
 from .conftest import SMALL, TWO_FORKED
@@ -81,53 +84,50 @@ def test_bad_gradients_for_good_end_with_a_word_and_keep_the_last_state(run_srki
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run/last.safetensors").values())
 
 
-LIMITED = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write beyond the limit fails as on a full disk
+@pytest.fixture
+def fill_the_disk(monkeypatch):
+    """fill_the_disk(saves): the operating system itself refuses the bytes of these saves, counted from 1."""
+    resource = pytest.importorskip("resource")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write beyond the limit fails as on a full disk
+    real = checkpoint.write_atomically
+    count = itertools.count(1)
 
-from srkit import checkpoint
-from srkit.cli import run
-written = 0
-real = checkpoint.write_atomically
-def limited(path, write):
-    global written
-    written += 1
-    bound = {bound} if written in {when} else -1
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bound, -1))
-    try:
-        real(path, write)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
-checkpoint.write_atomically = limited
-sys.exit(run(sys.argv[1:]))
-"""
+    def fill(saves):
+        def limited(path, write):
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100 if next(count) in saves else soft, hard))
+            try:
+                real(path, write)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        monkeypatch.setattr(checkpoint, "write_atomically", limited)
+
+    yield fill
+    signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_disk_that_is_full_for_a_while_costs_nothing(run_srkit, tmp_path):
-    """The operating system itself refuses the bytes, at some saves in the middle."""
+def test_a_disk_that_is_full_for_a_while_costs_nothing(run_srkit, fill_the_disk, tmp_path):
+    """At some saves in the middle."""
     words = [*SMALL, "--device", "cpu", "--steps", "40", "--set", "validate_every=10", "--save-every", "0.01s"]
-    code = LIMITED.format(bound=100, when="(4, 5, 6, 7)")
-    command = [sys.executable, "-c", code, "train", *words, "--out", "run"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert re.search(
-        r"cannot write 'run/\S+': OSError: \[Errno 27\].*; the training goes on and tries again", done.stderr
-    )
     assert run_srkit("train", *words, "--out", "whole")[0] == 0
+    fill_the_disk((4, 5, 6, 7))
+    code, _, err = run_srkit("train", *words, "--out", "run")
+    assert code == 0, err
+    assert re.search(r"cannot write 'run/\S+': OSError: \[Errno 27\].*; the training goes on and tries again", err)
     for file in ("last.safetensors", "best.safetensors"):
         one, two = weights(tmp_path / "run" / file), weights(tmp_path / "whole" / file)
         assert all(torch.equal(one[name], two[name]) for name in one)
     assert not list((tmp_path / "run").glob(".*.tmp"))
 
 
-def test_a_disk_that_is_full_at_the_end_is_told_and_resumed(tmp_path):
+def test_a_disk_that_is_full_at_the_end_is_told_and_resumed(run_srkit, fill_the_disk):
     words = [*SMALL, "--device", "cpu", "--steps", "30", "--set", "validate_every=10", "--save-every", "1h"]
-    code = LIMITED.format(bound=100, when="range(2, 99)")
-    command = [sys.executable, "-c", code, "train", *words, "--out", "run"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
-    assert "make room, then srkit train --resume run" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    fill_the_disk(range(2, 99))
+    code, _, err = run_srkit("train", *words, "--out", "run")
+    assert code == 1
+    assert "make room, then srkit train --resume run" in err.splitlines()[-1]
+    assert "Traceback" not in err
 
 
 def test_a_tracker_that_fails_is_said_once_and_ends_nothing(run_srkit, install):

@@ -45,18 +45,18 @@ def test_a_published_models_pictures_score_as_published(shared, name, scale, exp
 
 @pytest.mark.parametrize("protocol", BICUBIC)
 def test_srkit_bench_prints_the_bicubic_rows(shared, run_srkit, protocol):
-    sets = BICUBIC[protocol]
-    code, out, _ = run_srkit(
-        "bench", "--models", "bicubic", "--root", shared, "--sets", ",".join(sets), "--protocol", protocol, "--json"
-    )
-    assert code == 0
-    report = json.loads(out)
-    assert report["protocol"] == protocol
-    assert len(report["rows"]) == 3 * len(sets)
-    for row in report["rows"]:
-        expected_psnr, expected_ssim = sets[row["set"]][row["scale"]]
-        assert f"{row['psnr']:.4f}" == expected_psnr, row
-        assert expected_ssim is None or f"{row['ssim']:.5f}" == expected_ssim, row
+    for name, by_scale in BICUBIC[protocol].items():
+        words = ["--metrics", "psnr"] if None in dict(by_scale.values()).values() else []  # SSIM takes most of the time
+        code, out, _ = run_srkit(
+            "bench", "--models", "bicubic", "--root", shared, "--sets", name, "--protocol", protocol, "--json", *words
+        )
+        assert code == 0
+        report = json.loads(out)
+        assert (report["protocol"], len(report["rows"])) == (protocol, 3)
+        for row in report["rows"]:
+            expected_psnr, expected_ssim = by_scale[row["scale"]]
+            assert f"{row['psnr']:.4f}" == expected_psnr, row
+            assert expected_ssim is None or f"{row['ssim']:.5f}" == expected_ssim, row
 
 
 def test_crops_and_colours():
