@@ -1,4 +1,4 @@
-"""Blending, the input's colours and protected areas: exact where they say so, and the same in tiles as in the whole."""
+"""The input's colours: within half a level, without ringing, the same in tiles as in the whole; soft borders."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,17 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from srkit import UsageError, imresize, imresize_torch, load_plugins, read_rgb
-from srkit.upscale.keep import blended, colour_kept, protected, softened
+from srkit import imresize, imresize_torch, load_plugins, read_rgb
+from srkit.upscale.keep import colour_kept, softened
 from srkit.upscale.tiles import tiled
-from srkit.upscale.wrap import evaluation_mode, to_pixels, to_tensor
+from srkit.upscale.wrap import evaluation_mode, to_tensor
 from srkit.weights.loading import load_model
 
 LEVEL = 1 / 255
-
-
-def bicubic(scale: int) -> Callable[[Tensor], Tensor]:
-    return lambda lr: imresize_torch(lr, scale)
 
 
 def shifted(call: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -44,79 +40,25 @@ def network() -> Callable[[Tensor], Tensor]:
     return call
 
 
-def test_strength_0_is_lanczos_and_1_the_network(photo: np.ndarray, network: Callable[[Tensor], Tensor]) -> None:
-    lr = to_tensor(photo[:60, :70])
-    never: list[Tensor] = []
-    assert torch.equal(blended(never.append, 2, 0)[0](lr), imresize_torch(lr, 2, method="lanczos3"))  # type: ignore[arg-type]
-    assert blended(network, 2, 1, margin=9) == (network, 9)
-    half = blended(network, 2, 0.5)[0](lr)
-    between = (network(lr) + imresize_torch(lr, 2, method="lanczos3")) / 2
-    assert (half - between).abs().max() < 1e-6
-    exact = np.floor(np.clip(imresize(photo[:60, :70].astype(float), 2, method="lanczos3"), 0, 255) + 0.5)
-    assert (to_pixels(blended(network, 2, 0)[0](lr)) != exact).mean() < 1e-4  # float32 and float64 part at halves
-    assert not never
-    with pytest.raises(UsageError, match="--strength is between 0, Lanczos, and 1, the network; not 1.5"):
-        blended(network, 2, 1.5)
-
-
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiles_equal_the_whole_to_the_last_bit(photo: np.ndarray, scale: int) -> None:
     lr = to_tensor(photo[:73, :121])
-    mask = to_tensor(np.zeros((73, 121, 3), np.uint8))[:, :1]
-    mask[..., 30:60, 50:90] = 1
-    mask = torch.from_numpy(softened(mask[0, 0].numpy()))[None, None]
-    for made, margin in (
-        blended(bicubic(scale), scale, 0.3, margin=2),
-        blended(bicubic(scale), scale, 0),
-        colour_kept(shifted_everywhere(scale), scale, margin=2),
-    ):
-        assert torch.equal(tiled(made, lr, scale, 32, margin), made(lr))
-    both, margin = protected(bicubic(scale), scale, margin=2)
-    with_mask = torch.cat([lr, mask], 1)
-
-    def tile(part: Tensor) -> Tensor:
-        made = both(part[:, :3], part[:, 3:])
-        return torch.cat([made, made[:, :1]], 1)  # as many channels as went in
-
-    assert torch.equal(tiled(tile, with_mask, scale, 32, margin)[:, :3], both(lr, mask))
+    made, margin = colour_kept(shifted_everywhere(scale), scale, margin=2)
+    assert torch.equal(tiled(made, lr, scale, 32, margin), made(lr))
 
 
 def shifted_everywhere(scale: int) -> Callable[[Tensor], Tensor]:
     return lambda lr: imresize_torch(lr, scale) * 0.9 + torch.tensor([0.05, 0, 0.08])[:, None, None]
 
 
-def test_a_protected_area_is_lanczos_and_the_rest_the_network(photo: np.ndarray) -> None:
-    lr = to_tensor(photo[:60, :80])
+def test_a_soft_border_is_outside_of_what_is_protected() -> None:
     area = np.zeros((60, 80), bool)
     area[20:40, 30:50] = True
     mask = softened(area)
-    made = protected(bicubic(2), 2)[0](lr, torch.from_numpy(mask)[None, None])
-    plain, net = imresize_torch(lr, 2, method="lanczos3"), imresize_torch(lr, 2)
-    assert torch.equal(made[..., 42:78, 62:98], plain[..., 42:78, 62:98])
-    far = torch.ones(120, 160, dtype=torch.bool)
-    far[28:92, 48:112] = False  # the border: 4 LR pixels, and what bicubic reaches
-    assert torch.equal(made[..., far], net[..., far])
     assert mask[area].min() == 1
     assert (mask[30] > 0).sum() == 28
-    steps = np.abs(np.diff(mask[30]))
-    assert steps.max() < 0.21  # no seam
-    gray = softened(np.where(area, 0.5, 0))
-    assert gray.max() == 0.5
-
-
-def test_a_tile_without_or_full_of_protection_is_computed_once() -> None:
-    asked = []
-
-    def call(lr: Tensor) -> Tensor:
-        asked.append(lr)
-        return imresize_torch(lr, 2)
-
-    lr = torch.rand(1, 3, 20, 20)
-    made, _ = protected(call, 2)
-    assert torch.equal(made(lr, torch.ones(1, 1, 20, 20)), imresize_torch(lr, 2, method="lanczos3"))
-    assert not asked
-    assert torch.equal(made(lr, torch.zeros(1, 1, 20, 20)), imresize_torch(lr, 2))
-    assert len(asked) == 1
+    assert np.abs(np.diff(mask[30])).max() < 0.21  # no seam
+    assert softened(np.where(area, 0.5, 0)).max() == 0.5
 
 
 def apart(sr: Tensor, lr: Tensor) -> Tensor:
