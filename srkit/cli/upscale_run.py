@@ -102,6 +102,10 @@ def check(request: Request) -> None:
         from srkit.images import limits
 
         limits(request.pixel_range)
+    if request.confidence is not None and request.confidence.suffix and not request.confidence.is_dir():
+        from srkit.images import check_output
+
+        check_output(request.confidence)
     request.wanted()
     request.suffix()
 
@@ -124,6 +128,10 @@ def run(request: Request) -> None:
         one_stream(request, how, ends)
         return
     planned, journal = jobs_of(request, ladder)
+    if len(planned.todo) > 1 and request.confidence is not None and request.confidence.suffix:
+        raise UsageError(
+            f"--confidence '{request.confidence}' is one map for {len(planned.todo)} pictures; name a folder"
+        )
     if request.dry_run:
         tell_plans(request, how, planned.todo)
         return
@@ -383,8 +391,30 @@ def make_all(request: Request, how: "How", journal: "Journal", jobs: Sequence["J
             made=made,
             failed=failed,
             at=at,
+            more=partial(draw_confidence, request, how, progress) if request.confidence else nothing_more,
         )
         return batch.run(jobs)
+
+
+def nothing_more(job: "Job", work: "Work") -> None:
+    """No confidence map is wanted."""
+
+
+def draw_confidence(request: Request, how: "How", progress: display.Progress, job: "Job", work: "Work") -> None:
+    """The map of one picture, and what it says."""
+    from srkit.upscale.doubt import draw_map, levels_of
+    from srkit.upscale.inputs import printable
+
+    assert request.confidence is not None
+    target = request.confidence
+    if not target.suffix or target.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        target = target / f"{job.target.stem}_confidence.png"
+    stages = [how.networks.stage(step) for step in work.plan.steps]
+    levels = levels_of(work.picture, stages, lambda tiles, total: progress.at(0, f"confidence {tiles}/{total}"))
+    found = draw_map(work.picture, levels, target)
+    display.say(f"{printable(job.source)}: {found.words}")
+    display.say(f"the map: {printable(target)}")
 
 
 def tell_plans(request: Request, how: "How", jobs: Sequence["Job"]) -> None:

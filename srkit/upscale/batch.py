@@ -30,6 +30,7 @@ class Batch:
     encoding: of a target. receipt: "xmp", "sidecar" or empty; said: options in it; receipt_text: of a picture
     that is repeated. tell(line): what the user should know. made(job, work, seconds), failed(job, error):
     a picture is done. at(done, share, left): pictures done, the share of all pixels, the seconds left.
+    more(job, work): what else is made of a picture, once its pixels are there.
     """
 
     how: How
@@ -42,6 +43,7 @@ class Batch:
     made: Callable[[Job, Work, float], None] = nothing
     failed: Callable[[Job, SrkitError], None] = nothing
     at: Callable[[int, float, float], None] = nothing
+    more: Callable[[Job, Work], None] = nothing
 
     def run(self, jobs: Sequence[Job]) -> list[SrkitError]:
         """All jobs, in their order. Returns the errors of those that failed."""
@@ -57,7 +59,7 @@ class Batch:
                     begun = time.monotonic()
                     work = self.attempt(job, (ahead or reader.submit(self.open, job)).result)
                     ahead = reader.submit(self.open, jobs[number + 1]) if number + 1 < len(jobs) else None
-                    if work is not None and self.attempt(job, partial(self.compute, work, number)):
+                    if work is not None and self.attempt(job, partial(self.compute, job, work, number)):
                         if written is not None:
                             written.result()  # no more than one result waits to be written
                         written, work = writer.submit(self.write, job, work, begun), None
@@ -101,7 +103,7 @@ class Batch:
             job.source, job.target, self.how, self.encoding(job.target), lambda line: self.tell(f"{name}: {line}")
         )
 
-    def compute(self, work: Work, number: int) -> bool:
+    def compute(self, job: Job, work: Work, number: int) -> bool:
         before, here, total = self.before, self.sizes[number], max(1, sum(self.sizes))
 
         def done(boxes: int, of: int) -> None:
@@ -110,6 +112,7 @@ class Batch:
             self.at(number, share, spent / max(share, 1e-6) - spent)
 
         work.compute(done, lambda line: self.tell(f"{printable(str(work.target))}: {line}"))
+        self.more(job, work)
         return True
 
     def write(self, job: Job, work: Work, begun: float) -> None:

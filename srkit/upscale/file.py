@@ -109,6 +109,7 @@ class Work:
     """One picture in the making: opened, then computed, then written, each on the thread it is called on."""
 
     plan: Plan
+    picture: Picture
     target: Target
     encoding: Encoding
     about: About
@@ -179,6 +180,7 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
             about = replace(about, dpi=(plan.size.dpi, plan.size.dpi))
         return Work(
             plan=plan,
+            picture=picture,
             target=target,
             encoding=encoding,
             about=about,
