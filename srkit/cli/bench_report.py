@@ -68,7 +68,7 @@ def write_page(
         return
     from srkit.evaluate.bench_crops import choose, crops_of
     from srkit.evaluate.bench_plots import can_draw
-    from srkit.evaluate.bench_report import PAGE, PLOTS, write_report
+    from srkit.evaluate.bench_report import CARD, PAGE, PLOTS, write_report
     from srkit.evaluate.groups import group_scores
     from srkit.evaluate.published import beside
     from srkit.nets import pick_device
@@ -82,4 +82,6 @@ def write_page(
     written = write_report(results, folder, crops, quoted, groups)
     if not can_draw():
         display.say("no plots as files: they need matplotlib; the page has its own")
-    display.say(f"report: {folder / PAGE}; {len(written) - 2} plots in {folder / PLOTS}")
+    plots = sum(path.parent.name == PLOTS for path in written)
+    card = f"; {folder / CARD} for a model card" if folder / CARD in written else ""
+    display.say(f"report: {folder / PAGE}; {plots} plots in {folder / PLOTS}{card}")

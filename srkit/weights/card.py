@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from srkit.errors import UnknownName
+from srkit.evaluate.limits import NOT_FOR
 from srkit.evaluate.protocol import PROTOCOLS
 from srkit.evaluate.report import digits
 from srkit.plugins import BUILTIN, Choice, Registry
@@ -32,6 +33,7 @@ def model_card(registry: Registry, about: Mapping[str, Any], model: Choice, para
         "## Model\n\n" + two_columns(model_rows(about, model, parameters, scales)),
         "## Training\n\n" + (two_columns(training_rows(registry, run, about)) + RUN_LINE if run else NO_RUN),
         "## Scores\n\n" + scores(about.get("scores") or {}, repository),
+        "## What it must not be used for\n\n" + NOT_FOR,
         "## Licence\n\n" + licences(registry, about, run),
     ]
     return "\n".join(parts)

@@ -197,11 +197,17 @@ def test_a_folder_gets_the_page_the_table_and_plots_for_papers(results, tmp_path
     pytest.importorskip("matplotlib")
     few = Results(results.scores, results.costs[:-1][:6], results.metrics, results.models, results.sets, results.about)
     written = write_report(few, tmp_path / "new" / "report")
-    assert [path.name for path in written[:2]] == ["index.html", "table.json"]
+    assert [path.name for path in written[:3]] == ["index.html", "table.json", "MODEL.md"]
     assert read_results(written[1]).scores == results.scores
-    assert [path.name for path in written[2:]] == ["psnr-set_9_-x2-parameters.svg", "psnr-set_9_-x2-parameters.pdf"]
-    assert "&lt;script&gt;" in written[2].read_text()
-    assert written[3].read_bytes().startswith(b"%PDF")
+    assert [path.name for path in written[3:]] == ["psnr-set_9_-x2-parameters.svg", "psnr-set_9_-x2-parameters.pdf"]
+    assert "&lt;script&gt;" in written[3].read_text()
+    assert written[4].read_bytes().startswith(b"%PDF")
+    card = written[2].read_text()
+    assert "## small x2\n\nWhat it was trained on is not recorded" in card
+    assert "9 pictures: PSNR 35.0000 dB (33.3333 dB to 36.6667 dB); worst p0, 31.0000 dB." in card
+    assert "Too few pictures to say: flat (6)." in card
+    assert "RCAN" not in card, "it has no weights"
+    assert all(word in card for word in ("who somebody is", "evidence", "diagnosis"))
     (tmp_path / "file").write_text("")
     with pytest.raises(SrkitError, match="cannot write into"):
         write_report(few, tmp_path / "file" / "report")
