@@ -1,0 +1,170 @@
+"""What `srkit upscale` costs beside its network: time over the bare forward of the same pixels, and memory by size.
+
+    python benchmarks/upscale_overhead.py time            2 and 8 megapixels in, each against the bare network
+    python benchmarks/upscale_overhead.py memory          10, 100 and 400 megapixels out, each in a process of its own
+    python benchmarks/upscale_overhead.py runtimes        a tile of 384x384 in torch and in onnxruntime, if installed
+
+time: the best of three, one after the other in one process; the network alone is called once on the whole picture, as
+`net(lr)`, with freed memory kept as the command keeps it. memory: the highest RssAnon of the process, read every 20 ms;
+mapped files are not part of it. Results as JSON with --out.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from srkit.malloc import keep_freed_memory
+
+HERE = Path(__file__).resolve().parent
+ASTRONAUT = HERE.parent / "plugins/srkit_builtin/samples/chelsea.png"
+
+
+def photo(width: int, height: int, path: Path) -> Path:
+    """A JPEG of that size: a photograph, repeated in mirrored copies, with a little noise that tells them apart."""
+    tile = np.asarray(Image.open(ASTRONAUT).convert("RGB"))
+    pair = np.concatenate([tile, tile[:, ::-1]], 1)
+    pair = np.concatenate([pair, pair[::-1]], 0)
+    rows, columns = -(-height // pair.shape[0]), -(-width // pair.shape[1])
+    whole = np.tile(pair, (rows, columns, 1))[:height, :width]
+    Image.fromarray(whole).save(path, quality=92)
+    return path
+
+
+def times(model: str, scale: int) -> list[dict]:
+    import torch
+
+    import srkit
+    from srkit.images import read_picture
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for width, height in ((1632, 1224), (3264, 2448)):
+            source = photo(width, height, Path(folder) / "photo.jpg")
+            loaded = srkit.load(model, scale, device="cpu")
+            lr = torch.tensor(read_picture(source).rgb).permute(2, 0, 1)[None].float() / 255
+            lr = lr.contiguous(memory_format=torch.channels_last)
+            net = loaded.net.to(memory_format=torch.channels_last).eval()
+            bare, whole = [], []
+            for number in range(3):
+                with torch.inference_mode():
+                    begin = time.perf_counter()
+                    net(lr)
+                    bare.append(time.perf_counter() - begin)
+                begin = time.perf_counter()
+                loaded.upscale_file(source, Path(folder) / f"{number}.png")
+                whole.append(time.perf_counter() - begin)
+            row = {"input": f"{width}x{height}", "network": min(bare), "upscale": min(whole)}
+            found.append(row | {"overhead": min(whole) / min(bare) - 1})
+            print(
+                f"{row['input']}: network {min(bare):.2f} s, upscale {min(whole):.2f} s, overhead "
+                f"{100 * found[-1]['overhead']:.1f} %",
+                flush=True,
+            )
+    return found
+
+
+def memory(model: str, scale: int, megapixels: list[int]) -> list[dict]:
+    found = []
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        for each in megapixels:
+            height = round((each * 1e6 * 3 / 4) ** 0.5 / scale)
+            source = photo(round(height * 4 / 3), height, Path(folder) / "photo.jpg")
+            words = [sys.executable, "-m", "srkit", "upscale", source, "--model", model, "--scale", str(scale)]
+            words += ["-o", Path(folder) / "out.png", "--device", "cpu"]
+            begin = time.perf_counter()
+            process = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL)
+            peak = highest(process)
+            found.append({"megapixels": each, "rss_anon": peak, "seconds": time.perf_counter() - begin})
+            print(
+                f"{each} megapixels out: {peak / 1e6:.0f} MB, {peak / found[0]['rss_anon']:.2f} of the first",
+                flush=True,
+            )
+            if process.returncode:
+                raise SystemExit(f"srkit upscale failed with {process.returncode}")
+    return found
+
+
+def highest(process: subprocess.Popen) -> int:
+    """The highest RssAnon in bytes until the process ends."""
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except OSError:
+            break
+        for line in status.splitlines():
+            if line.startswith("RssAnon:"):
+                peak = max(peak, int(line.split()[1]) * 1024)
+        time.sleep(0.02)
+    process.wait()
+    return peak
+
+
+def runtimes(model: str, scale: int) -> list[dict]:
+    """Seconds for one tile of 384x384."""
+    import torch
+
+    import srkit
+
+    loaded = srkit.load(model, scale, device="cpu")
+    net = loaded.net.eval()
+    lr = torch.rand(1, 3, 384, 384)
+    calls = {}
+    last = net.to(memory_format=torch.channels_last)
+    wide = lr.contiguous(memory_format=torch.channels_last)
+    calls["torch fp32, as srkit runs it"] = lambda: last(wide)
+    try:
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as folder:
+            torch.onnx.export(net, (lr,), f"{folder}/net.onnx", dynamo=True, verbose=False)
+            session = onnxruntime.InferenceSession(f"{folder}/net.onnx", providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        pixels = lr.numpy()
+        calls["onnxruntime fp32"] = lambda: session.run(None, {name: pixels})
+    except ImportError as error:
+        print(f"without onnxruntime: {error}")
+    best = {name: [] for name in calls}
+    with torch.inference_mode():
+        for _ in range(12):  # in turns, so that the machine's moods are shared
+            for name, call in calls.items():
+                begin = time.perf_counter()
+                call()
+                best[name].append(time.perf_counter() - begin)
+    found = [{"runtime": name, "seconds": sorted(taken)[len(taken) // 2]} for name, taken in best.items()]
+    for row in found:
+        print(f"{row['runtime']}: {row['seconds']:.4f} s, {row['seconds'] / found[-1]['seconds']:.3f} of the last")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["time", "memory", "runtimes"])
+    parser.add_argument("--model", default="edsr-small")
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--megapixels", default="10,100,400")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    keep_freed_memory()
+    if options.what == "time":
+        found = times(options.model, options.scale)
+    elif options.what == "memory":
+        found = memory(options.model, options.scale, [int(each) for each in options.megapixels.split(",")])
+    else:
+        found = runtimes(options.model, options.scale)
+    if options.out:
+        options.out.write_text(
+            json.dumps({"what": options.what, "threads": os.cpu_count(), "rows": found}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
