@@ -148,6 +148,7 @@ def bench(
 
     tagged = read_tags(tags) if tags else None
     store = store_in(results, no_cache)
+    device = device_meant(device, store)
     chosen = protocol_named(protocol)
     measures = [measure_named(registry, store, word) for word in words(metrics) or defaults.METRICS]
     wanted = [scale_of(word) for word in words(scales)]
@@ -190,6 +191,21 @@ def store_in(folder: Path | None, no_cache: bool) -> "Store":
     from srkit.files import cache_folder
 
     return Store(None if no_cache else (folder or cache_folder().parent / "results").expanduser())
+
+
+def device_meant(word: str, store: "Store") -> str:
+    """What `auto` is on this machine, remembered, so that a table of which all is known needs no torch."""
+    if word != "auto":
+        return word
+    from srkit.evaluate.machine import accelerators
+
+    fact = ["auto device", accelerators()]
+    if isinstance(known := store.recall(fact), str):
+        return known
+    from srkit.nets import pick_device
+
+    store.remember(fact, found := str(pick_device()))
+    return found
 
 
 def fill(plan: "Plan", registry: Registry, device: str) -> None:

@@ -16,8 +16,11 @@ from srkit.evaluate.store import Kept
 from srkit.images import LOG, read_rgb
 from srkit.nets import out_of_memory
 from srkit.plugins import Registry
+from srkit.upscale.areas import ran_out
 from srkit.upscale.wrap import to_pixels, to_tensor
 
+#: The next move, since pictures are scored as wholes.
+NO_ROOM = "srkit upscale --tile 256 makes it in parts, and --images NAME=DIR scores what was made"
 Wanted = list[tuple[int, Cell, list[Measure]]]  # by which cell, with its number, a picture is to be scored by what
 Done = Callable[[str, float | None], None]  # what was done, and the seconds that are left
 
@@ -132,12 +135,12 @@ def score_cell(work: Work, cell: Cell, picture: Picture, prepared: Prepared, mis
     try:
         sr, seconds, parameters = made(work, cell, picture, prepared)
         check_size(picture.name, sr, cell.tested.scale, plan.protocol)
-    except SrkitError as error:
-        return dict.fromkeys(names, one_line(error))
     except Exception as error:
-        if not out_of_memory(error):
+        if ran_out(error):
+            return dict.fromkeys(names, f"'{picture.name}': out of memory on {size(prepared.lr)} pixels: {NO_ROOM}")
+        if not isinstance(error, SrkitError):
             raise
-        return dict.fromkeys(names, f"'{picture.name}': out of memory on {size(prepared.lr)} pixels")
+        return dict.fromkeys(names, one_line(error))
     compared = plan.protocol.one(sr, cell.tested.scale)
     faults = {}
     for measure in missing:

@@ -24,6 +24,20 @@ def machine(device: str) -> Mapping[str, Any]:
     }
 
 
+def accelerators() -> Mapping[str, Any]:
+    """What the choice of a device depends on, known without torch."""
+    names = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+    return {
+        "node": platform.node(),
+        "machine": platform.platform(),
+        "torch": version("torch"),
+        "devices": sorted(
+            path.name for pattern in ("nvidia[0-9]*", "kfd", "dxg") for path in Path("/dev").glob(pattern)
+        ),
+        "visible": [os.environ.get(name) for name in names],
+    }
+
+
 def processor() -> str:
     """The name of the CPU."""
     with suppress(OSError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -459,3 +460,22 @@ def test_a_claim_that_is_not_met_is_marked(run_srkit, install, tmp_path: Path, o
     assert " 10 (+" in line
     assert line.count("!") == 2
     assert "claims x2 on three: psnr is claimed 10 (+" in err
+
+
+def test_memory_that_runs_out_names_a_move_that_bench_has(run_srkit, odd: Path):
+    code, out, _ = run_srkit("bench", "--models", "odd-memory", "--sets", odd, "--scales", 2, "--json")
+    assert code == 1
+    error = rows_in(out)["odd-memory"]["error"]
+    assert error.startswith("'b': out of memory on 30x20 pixels: srkit upscale --tile 256")
+    assert "--images NAME=DIR" in error
+
+
+def test_auto_and_the_device_it_means_are_one(run_srkit, tmp_path: Path, photo, monkeypatch):
+    put(tmp_path / "one" / "a.png", photo[:64, :64])
+    words = ("bench", "--models", "bicubic", "--sets", "one", "--scales", 2, "--results", "kept", "--json")
+    assert run_srkit(*words, "--device", "cpu")[0] == 0
+    monkeypatch.setattr("srkit.nets.pick_device", lambda word="auto": torch.device("cpu"))
+    monkeypatch.setattr("srkit.evaluate.compute.compute", lambda *args: pytest.fail("it was computed again"))
+    assert run_srkit(*words, "--device", "auto")[0] == 0
+    monkeypatch.setattr("srkit.nets.pick_device", lambda word="auto": pytest.fail("torch was asked again"))
+    assert run_srkit(*words)[0] == 0
