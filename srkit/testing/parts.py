@@ -307,6 +307,8 @@ def wrapper_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
         yield Check("it changes pictures, as it says", lambda: wrapped_changes(registry, entry))
     else:
         yield Check("around an exact upscaler it changes nothing", lambda: wrapped_exact(registry, entry))
+    if entry.component.local:
+        yield Check("a part of a picture gives that part, as local=True says", lambda: wrapped_local(registry, entry))
 
 
 def repeat(lr: Tensor) -> Tensor:
@@ -335,6 +337,22 @@ def wrapped_twice(registry: Registry, entry: Entry) -> None:
         raise Fault("it changes its input in place", "work on a new tensor")
     wrapped(pictures(1, 24, seed=5))
     near(one, wrapped(lr), "one picture gives two results", "keep nothing between two calls, draw nothing at random")
+
+
+def around(lr: Tensor) -> Tensor:
+    """x2 by pixels and their neighbours: it sees one pixel far."""
+    wide = torch.nn.functional.pad(lr, (1, 1, 1, 1), mode="replicate")
+    return repeat((wide[..., 1:-1, :-2] + wide[..., 2:, 1:-1] + 2 * lr) / 4)
+
+
+def wrapped_local(registry: Registry, entry: Entry) -> None:
+    lr = pictures(1, 40)
+    wrapped = made(registry, entry, around)
+    part = wrapped(lr[..., :24, 8:])[..., :46, 2:]
+    near(
+        part, wrapped(lr)[..., :46, 18:], "a part gives something else than it has in the whole picture",
+        "leave out local=True; then it is given whole pictures",
+    )  # fmt: skip
 
 
 def difference_of(registry: Registry, entry: Entry) -> float:

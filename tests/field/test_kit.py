@@ -141,6 +141,19 @@ def test_a_wrapper_that_is_meant_to_change_pictures_is_no_fault():
     assert "changes=True" in fault.advice
 
 
+def test_a_wrapper_that_says_it_is_local_and_is_not_is_told_so():
+    """Its tiles would have seams. One that is local passes."""
+    registry = Registry()
+    for name, build in (
+        ("level", lambda upscaler: lambda lr: upscaler(lr) - upscaler(lr).mean() + lr.mean()),
+        ("plain", lambda upscaler: lambda lr: upscaler(lr)),
+    ):
+        registry.add("wrapper", Wrapper(name=name, build=build, summary="a", licence="MIT", local=True))
+    told = [fault.advice for fault in faults(registry, "wrapper", "level")]
+    assert any("leave out local=True" in advice for advice in told)
+    assert not faults(registry, "wrapper", "plain")
+
+
 class OnlyX2:
     def __init__(self, root, split, scale):
         if scale != 2:
