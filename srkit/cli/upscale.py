@@ -7,16 +7,10 @@ import typer
 
 from srkit.cli import display
 from srkit.cli.choose import AsJson, Device, SelfEnsemble, Wrappers
-from srkit.cli.upscale_run import Request, again, run
+from srkit.cli.upscale_run import PIXELS, Request, again, run
 from srkit.errors import UsageError
 
 SIZE, FILES, KEEP, ENGINE, DOUBT = "Size", "Files", "What is kept", "Engine", "Doubt"
-PIXELS = (  # the options that decide the pixels or the file, which a receipt keeps
-    "model", "scale", "width", "height", "long_edge", "fit", "paper", "dpi", "bleed", "crop", "pad", "format",
-    "quality", "depth", "background", "profile", "strip", "self_ensemble", "wrapper", "pixel_range", "max_pixels",
-    "precision",
-    "backend", "strength", "keep_colour", "protect", "receipt",
-)  # fmt: skip
 
 
 def upscale(

@@ -1,8 +1,10 @@
 """What `srkit upscale` does once it knows what is wanted: the model, the files, one after another, what is told."""
 
+import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,11 +21,19 @@ if TYPE_CHECKING:
     from srkit.images import Encoding
     from srkit.nets import Loaded
     from srkit.upscale.addresses import Ends
-    from srkit.upscale.file import How, Work
+    from srkit.upscale.estimate import Estimate
+    from srkit.upscale.file import How, Plan, Work
+    from srkit.upscale.inputs import Found
     from srkit.upscale.journal import Journal
     from srkit.upscale.sizes import Wanted
     from srkit.upscale.targets import Job, Planned
     from srkit.weights.ladder import Ladder
+
+PIXELS = (  # the options that decide the pixels or the file, which a receipt keeps
+    "model", "scale", "width", "height", "long_edge", "fit", "paper", "dpi", "bleed", "crop", "pad", "format",
+    "quality", "depth", "background", "profile", "strip", "self_ensemble", "wrapper", "pixel_range", "max_pixels",
+    "precision", "backend", "strength", "keep_colour", "protect", "receipt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,14 @@ class Request:
         )  # the receipt is added when it is known
 
     def suffix(self) -> str:
-        """Of results that nobody named."""
-        from srkit.images import FORMATS
+        """Of results that get their names by a pattern."""
+        from srkit.images import FORMATS, SUFFIXES
 
-        return FORMATS[self.encoding("-" if self.format else "result.png").format][0]
+        if self.name and self.name.lower().endswith(SUFFIXES):
+            named = f"result{Path(self.name).suffix}"
+        else:
+            named = "result" if self.format else "result.png"
+        return FORMATS[self.encoding(named).format][0]
 
 
 def check(request: Request) -> None:
@@ -106,28 +120,59 @@ def check(request: Request) -> None:
         from srkit.images import check_output
 
         check_output(request.confidence)
+    if not 0 <= request.strength <= 1:  # nan
+        raise UsageError(f"--strength is between 0, Lanczos, and 1, the network; not {request.strength:g}")
     request.wanted()
-    request.suffix()
+
+
+def ends_or_inputs(request: Request) -> "tuple[Ends | None, Found]":
+    """(the two ends where one of them is no path, all pictures where both are). UsageError for what cannot be."""
+    from srkit.images import check_output
+    from srkit.upscale.addresses import STD, check_target, ends_of, is_address
+    from srkit.upscale.inputs import Found, inputs_of
+
+    ends = ends_of(request.photos, request.out)
+    if ends is None:
+        found = inputs_of(request.photos)
+        if not one_file(request):
+            request.suffix()
+            return None, found
+        target, source = Path(str(request.out)), found.sources[0].path
+        if len(found.sources) > 1:
+            raise UsageError(f"-o '{target}' is one file for {len(found.sources)} pictures; name a folder")
+        check_output(target)
+        request.encoding(target)
+        if target.exists() and target.samefile(source):
+            raise UsageError(f"-o '{target}' is the picture itself; name another file")
+        return None, found
+    if request.receipt == "sidecar":
+        raise UsageError("a receipt beside the picture wants a file; --receipt xmp is kept within it")
+    if ends.target == STD and request.as_json and not request.dry_run:
+        raise UsageError("--json and a picture cannot both go to stdout; write -o FILE")
+    check_target(ends.target)
+    request.encoding(ends.name)
+    if ends.target != STD and not is_address(ends.target):
+        check_output(Path(ends.target))
+    return ends, Found(())
 
 
 def run(request: Request) -> None:
     """The whole command. Raises SrkitError where a picture failed, at the end."""
-    from srkit.upscale.addresses import ends_of
-
     check(request)
-    ends = ends_of(request.photos, request.out)
+    ends, found = ends_or_inputs(request)  # what is wrong with words is told before torch is imported
     registry = display.load()
     with display.Meter() as meter:
         ladder = ladder_of(request, registry, meter)
         request = with_size(request, ladder)
         loaded = ladder.load(ladder.named())
+    ladder.downloads = told_download  # of a scale that a later picture needs: a second bar would break that of all
     tell_model(loaded, bool(request.model))
     tell_precision(loaded, ladder, request.precision)
     how = how_of(request, ladder)
     if ends is not None:
         one_stream(request, how, ends)
         return
-    planned, journal = jobs_of(request, ladder)
+    planned, journal = jobs_of(request, ladder, found)
     if len(planned.todo) > 1 and request.confidence is not None and request.confidence.suffix:
         raise UsageError(
             f"--confidence '{request.confidence}' is one map for {len(planned.todo)} pictures; name a folder"
@@ -135,7 +180,9 @@ def run(request: Request) -> None:
     if request.dry_run:
         tell_plans(request, how, planned.todo)
         return
-    failures = make_all(request, how, journal, planned.todo)
+    if request.receipt_text:
+        check_same(request, how, planned.todo)
+    failures = make_all(request, how, journal, planned)
     journal.close(complete=True)
     if failures and len(planned.jobs) > 1:
         raise SrkitError(f"{len(failures)} of {len(planned.todo)} pictures could not be upscaled")
@@ -143,23 +190,48 @@ def run(request: Request) -> None:
         raise failures[0]
 
 
+def told_download(what: str) -> Callable[[int, int | None], None]:
+    display.say(what)
+    return lambda done, total: None
+
+
 def again(request: Request, picture: Path) -> None:
     """Repeat `picture` by its receipt, beside it as NAME_again, or as -o says."""
+    from srkit.errors import ImageError
+    from srkit.typed import fits, hints_of
     from srkit.upscale.receipt import receipt_for, source_for
 
-    about, where = receipt_for(picture)
     if len(request.photos) > 1:
         raise UsageError("--again repeats one picture; name at most the photo that it was made of")
-    named = Path(request.photos[0]) if request.photos else None
-    source = source_for(picture, about, named)
-    options = {key: value for key, value in about["options"].items() if hasattr(request, key)}
+    if other := [key for key in request.said if key != "model"]:
+        option = other[0].replace("_", "-")
+        raise UsageError(f"--again takes --{option} from the receipt; of what it keeps only --model can be named anew")
+    about, where = receipt_for(picture)
+    hints = hints_of(Request)
+    options = about["options"] | {"receipt": where}
+    if not all(key in PIXELS and fits(value, hints[key]) for key, value in options.items()):
+        raise ImageError(f"the receipt of '{picture}' is damaged: it has options that srkit upscale has not")
+    names = {model["name"] for model in about["models"].values()}
+    if request.model or ("model" not in options and len(names) == 1):
+        options["model"] = request.model or names.pop()
+    source = source_for(picture, about, Path(request.photos[0]) if request.photos else None)
     out = request.out or str(picture.with_name(f"{picture.stem}_again{picture.suffix}"))
     text = json.dumps(about, ensure_ascii=True, sort_keys=True)
-    run(
-        replace(
-            request, **(options | {"receipt": where}), photos=(str(source),), out=out, said=options, receipt_text=text
-        )
-    )
+    run(replace(request, **options, photos=(str(source),), out=out, said=options, receipt_text=text))
+
+
+def check_same(request: Request, how: "How", jobs: Sequence["Job"]) -> None:
+    """SrkitError where other weights would repeat a picture than those that made it."""
+    from srkit.upscale.file import planned
+    from srkit.upscale.receipt import differences
+
+    for job in jobs:
+        plan = planned(job.source, how, request.encoding(job.target))
+        errors, notices = differences(json.loads(request.receipt_text), how.networks.identity(plan.steps))
+        for line in notices:
+            display.say(line)
+        if errors:
+            raise SrkitError(f"'{job.target}' would be another picture: {errors[0]}")
 
 
 def ladder_of(request: Request, registry: Registry, meter: Any) -> "Ladder":
@@ -269,15 +341,12 @@ def one_file(request: Request) -> bool:
     return request.out is not None and bool(Path(request.out).suffix) and not Path(request.out).is_dir()
 
 
-def jobs_of(request: Request, ladder: "Ladder") -> "tuple[Planned, Journal]":
+def jobs_of(request: Request, ladder: "Ladder", found: "Found") -> "tuple[Planned, Journal]":
     """What is to be done, and the record of what was done when an earlier run was stopped."""
     from srkit.files import remove_leftovers
-    from srkit.images import check_output
-    from srkit.upscale.inputs import inputs_of
     from srkit.upscale.journal import Journal
     from srkit.upscale.targets import DEFAULT_NAMES, Job, Planned, targets_of
 
-    found = inputs_of(request.photos)
     for notice in found.notices:
         display.say(notice)
     journal = Journal(
@@ -285,16 +354,11 @@ def jobs_of(request: Request, ladder: "Ladder") -> "tuple[Planned, Journal]":
     )
     if one_file(request):
         target = Path(str(request.out))
-        if len(found.sources) > 1:
-            raise UsageError(f"-o '{target}' is one file for {len(found.sources)} pictures; name a folder")
-        check_output(target)
-        request.encoding(target)
-        source = found.sources[0].path
-        if target.exists() and target.samefile(source):
-            raise UsageError(f"-o '{target}' is the picture itself; name another file")
         skip = "its result is there" if request.skip_existing and target.exists() else ""
+        if skip:
+            display.say(f"'{target}' is there and skipped")
         remove_leftovers(target.parent)
-        return Planned((Job(source, target, skip),)), journal
+        return Planned((Job(found.sources[0].path, target, skip),)), journal
     wanted = request.wanted()
     planned = targets_of(
         found.sources,
@@ -320,17 +384,23 @@ def one_stream(request: Request, how: "How", ends: "Ends") -> None:
     from io import BytesIO
 
     from srkit.errors import naming
-    from srkit.upscale.addresses import STD, check_target, is_address, name_of, read_from, write_to
-    from srkit.upscale.file import upscale_file
+    from srkit.upscale.addresses import STD, is_address, name_of, read_from, write_to
+    from srkit.upscale.file import planned, upscale_file
+    from srkit.upscale.receipt import receipt_of
 
-    if request.receipt == "sidecar":
-        raise UsageError("a receipt beside the picture wants a file; --receipt xmp is kept within it")
-    check_target(ends.target)
-    encoding = request.encoding(ends.target.rpartition("/")[2] if is_address(ends.target) else ends.target)
+    encoding = request.encoding(ends.name)
     data = read_from(ends.source)
+    about = {"source": ends.source, "target": ends.target}
     if request.dry_run:
-        display.result(described(how, data, name_of(ends.source), ends.target, encoding)[0])
+        with naming(name_of(ends.source)):
+            tell_plan(request, described(how, data, encoding), about)
         return
+    if request.receipt:
+        steps = planned(data, how, encoding).steps
+        made_by = how.networks.identity(steps)
+        digest = hashlib.sha256(data).hexdigest()
+        encoding = replace(encoding, receipt=receipt_of(ends.source, digest, request.said, made_by))
+    begun = time.monotonic()
     local = ends.target != STD and not is_address(ends.target)
     buffer = BytesIO()
     target: Path | BinaryIO = Path(ends.target) if local else buffer
@@ -341,7 +411,16 @@ def one_stream(request: Request, how: "How", ends: "Ends") -> None:
         return
     if not local:
         write_to(ends.target, buffer.getvalue())
-    display.result(f"{ends.target}  ({plan.text})")
+    tell_made(request, plan, about, time.monotonic() - begun)
+
+
+def tell_made(request: Request, plan: "Plan", about: dict[str, str], seconds: float) -> None:
+    """A result is there: a line of text, or of JSON. about: its source and target."""
+    from srkit.upscale.inputs import printable
+
+    width, height = plan.size.canvas
+    more = {"width": width, "height": height, "seconds": round(seconds, 3)}
+    display.result(json.dumps(about | more) if request.as_json else f"{printable(about['target'])}  ({plan.text})")
 
 
 def progress_of(progress: display.Progress) -> Callable[[int, int], None]:
@@ -352,28 +431,24 @@ def progress_of(progress: display.Progress) -> Callable[[int, int], None]:
     return done
 
 
-def make_all(request: Request, how: "How", journal: "Journal", jobs: Sequence["Job"]) -> list[SrkitError]:
+def make_all(request: Request, how: "How", journal: "Journal", planned: "Planned") -> list[SrkitError]:
     """All results, each told when it is there. Returns the errors of those that failed."""
     from srkit.upscale.batch import Batch
     from srkit.upscale.inputs import printable
 
+    jobs, many = planned.todo, len(planned.jobs) > 1
     if not jobs:
         return []
-    many = len(jobs) > 1
     with display.Progress(
         "upscaling" if many else printable(jobs[0].source.name), len(jobs) if many else 100
     ) as progress:
 
         def made(job: "Job", work: "Work", seconds: float) -> None:
-            width, height = work.plan.size.canvas
-            about = {"source": str(job.source), "target": str(job.target), "width": width, "height": height}
-            text = f"{printable(job.target)}  ({work.plan.text})"
-            display.result(json.dumps(about | {"seconds": round(seconds, 3)}) if request.as_json else text)
+            tell_made(request, work.plan, ends_as_text(job), seconds)
 
         def failed(job: "Job", error: SrkitError) -> None:
             if request.as_json:
-                about = {"source": str(job.source), "target": str(job.target), "error": one_line(error)}
-                display.result(json.dumps(about))
+                display.result(json.dumps(ends_as_text(job) | {"error": one_line(error)}))
             elif many:
                 progress.say(one_line(error))
 
@@ -417,40 +492,60 @@ def draw_confidence(request: Request, how: "How", progress: display.Progress, jo
     display.say(f"the map: {printable(target)}")
 
 
+def ends_as_text(job: "Job") -> dict[str, str]:
+    return {"source": str(job.source), "target": str(job.target)}
+
+
 def tell_plans(request: Request, how: "How", jobs: Sequence["Job"]) -> None:
     """--dry-run: what would be made of each picture, and how long all would take."""
     from srkit.upscale.inputs import printable
 
-    seconds, failures = 0.0, 0
+    seconds, failures = 0.0, []
     for job in jobs:
         try:
-            line, more = described(
-                how, job.source, printable(job.source), printable(job.target), request.encoding(job.target)
-            )
+            plan, found = described(how, job.source, request.encoding(job.target))
         except SrkitError as error:
-            failures += 1
-            display.say(one_line(error))
+            text, name = one_line(error), printable(job.source)
+            failures.append(error if name in text else type(error)(f"'{name}': {text}"))
+            if request.as_json:
+                display.result(json.dumps(ends_as_text(job) | {"error": text}))
+            elif len(jobs) > 1:
+                display.say(one_line(failures[-1]))
             continue
-        seconds += more
-        display.result(line)
+        seconds += found.seconds
+        tell_plan(request, (plan, found), ends_as_text(job))
     if len(jobs) > 1:
-        display.say(f"{len(jobs) - failures} pictures in about {display.span(seconds)}")
+        display.say(f"{len(jobs) - len(failures)} pictures in about {display.span(seconds)}")
+    if failures and len(jobs) > 1:
+        raise SrkitError(f"{len(failures)} of {len(jobs)} pictures could not be upscaled")
     if failures:
-        raise SrkitError(f"{failures} of {len(jobs)} pictures could not be upscaled")
+        raise failures[0]
 
 
-def described(how: "How", source: "Path | bytes", name: str, target: str, encoding: "Encoding") -> tuple[str, float]:
-    """(what would be made of a picture, in words, the seconds that takes)."""
+def described(how: "How", source: "Path | bytes", encoding: "Encoding") -> "tuple[Plan, Estimate]":
+    """What would be made of a picture, and what that takes."""
     from srkit.upscale.estimate import estimate
     from srkit.upscale.file import planned
 
     plan = planned(source, how, encoding)
-    found = estimate(plan, how)
-    steps = " then ".join(f"x{step}" for step in plan.steps) or "no network"
+    return plan, estimate(plan, how)
+
+
+def tell_plan(request: Request, described: "tuple[Plan, Estimate]", about: dict[str, str]) -> None:
+    """One picture of --dry-run. about: its source and target."""
+    from srkit.upscale.inputs import printable
+
+    plan, found = described
+    if request.as_json:
+        width, height = plan.size.canvas
+        sizes = {"width": width, "height": height, "chain": plan.steps, "dpi": plan.size.dpi}
+        display.result(json.dumps(about | sizes | asdict(found)))
+        return
     told = [
-        f"{target}  ({plan.text})",
-        steps,
-        f"{found.tiles} tiles of {found.tile} pixels" if found.tiles > 1 else "1 tile",
+        f"{printable(about['target'])}  ({plan.text})",
+        " then ".join(f"x{step}" for step in plan.steps) or "no network",
+        "1 tile" if found.tiles == 1 else f"{found.tiles} tiles" + (f" of {found.tile} pixels" if found.tile else ""),
+        *([f"{found.memory / 1e6:,.0f} MB for a tile"] if found.memory else []),
+        f"about {display.span(found.seconds)}",
     ]
-    told += [f"{found.memory / 1e6:,.0f} MB for a tile", f"about {display.span(found.seconds)}"]
-    return ", ".join([*told, *plan.size.lines, *plan.notices]), found.seconds
+    display.result(", ".join([*told, *plan.size.lines, *plan.notices]))

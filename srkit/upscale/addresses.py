@@ -16,6 +16,11 @@ class Ends:
     source: str
     target: str
 
+    @property
+    def name(self) -> str:
+        """The target's own name, which may say its format."""
+        return self.target.rpartition("/")[2] if is_address(self.target) else self.target
+
 
 def is_address(word: str) -> bool:
     scheme, found, _ = word.partition("://")

@@ -1,5 +1,6 @@
 """From a network and a scale to a function of a tile: PyTorch's own way, which the backend `torch` is."""
 
+import logging
 from collections.abc import Callable
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from srkit.errors import PluginError, SrkitError, one_line
 from srkit.nets import AUTOCAST, Precision
 from srkit.plugins import Choice
+
+LOG = logging.getLogger("srkit")
 
 Tile = Callable[[Tensor], Tensor]
 
@@ -36,6 +39,7 @@ def torch_backend(
     """The network itself: `B,3,H,W` float32 in [0, 1] to `B,3,scale*H,scale*W` float32 on the same device.
 
     What has no parameters, an interpolation, is computed in fp32 in any case: it is fast, and bf16 would round pixels.
+    A tile that is not finite in another format is computed again in fp32, which is logged.
     """
     memory = torch.channels_last if channels_last else torch.contiguous_format
     net = net.to(memory_format=memory)
@@ -46,7 +50,11 @@ def torch_backend(
 
     def cast(lr: Tensor) -> Tensor:
         with torch.autocast(lr.device.type, AUTOCAST[precision]):
-            return upscale(lr).float()
+            sr = upscale(lr).float()
+        if bool(sr.isfinite().all()):
+            return sr
+        LOG.warning("%s", f"a tile is not finite in {precision}: computed again in fp32")
+        return upscale(lr)
 
     return cast if precision in AUTOCAST and any(True for _ in net.parameters()) else upscale
 

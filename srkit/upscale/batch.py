@@ -15,7 +15,7 @@ from srkit.images import Encoding, header
 from srkit.upscale.file import How, Work, opened
 from srkit.upscale.inputs import printable
 from srkit.upscale.journal import Journal
-from srkit.upscale.receipt import keep_beside, receipt_of
+from srkit.upscale.receipt import digest_of, keep_beside, place_of, receipt_of
 from srkit.upscale.targets import Job
 
 
@@ -120,7 +120,9 @@ class Batch:
             receipt = ""
             if self.receipt:
                 made_by = self.how.networks.identity(work.plan.steps)
-                receipt = self.receipt_text or receipt_of(job.source, job.target, self.said, made_by)
+                receipt = self.receipt_text or receipt_of(
+                    place_of(job.source, job.target), digest_of(job.source), self.said, made_by
+                )
             if self.receipt == "xmp":
                 work.encoding = replace(work.encoding, receipt=receipt)
             if notice := work.write():

@@ -23,7 +23,7 @@ def estimate(plan: Plan, how: How) -> Estimate:
     width, height = plan.head.width, plan.head.height
     seconds = plan.size.canvas[0] * plan.size.canvas[1] / ENCODED
     if not plan.steps:
-        return Estimate(1, 0, 0.0, seconds)
+        return Estimate(tiles_of(plan, how, 0, (width, height)), 0, 0.0, seconds)
     tile = tile_of_plan(plan, how)
     memory = 0.0
     for number, step in enumerate(plan.steps):

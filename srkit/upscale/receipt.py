@@ -18,11 +18,20 @@ KIND = "srkit upscale 1"
 SUFFIX = ".srkit.json"
 
 
-def receipt_of(source: Path, target: Path, said: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
-    """said: options of the command, as the user gave them. made_by: srkit's version, models, hashes, precision."""
-    place = os.path.relpath(source.absolute(), target.absolute().parent)
-    about = {"kind": KIND, "source": place, "source_sha256": digest_of(source), "options": dict(said), **made_by}
+def receipt_of(source: str, digest: str, said: Mapping[str, Any], made_by: Mapping[str, Any]) -> str:
+    """source: where the picture was, as `place_of` says; digest: its SHA-256. said: options of the command, as the user
+    gave them. made_by: srkit's version, models, hashes, precision.
+    """
+    about = {"kind": KIND, "source": source, "source_sha256": digest, "options": dict(said), **made_by}
     return json.dumps(about, ensure_ascii=True, sort_keys=True)
+
+
+def place_of(source: Path, target: Path) -> str:
+    """Where the source is, seen from the target, so that both can be moved together."""
+    try:
+        return os.path.relpath(source.absolute(), target.absolute().parent)
+    except ValueError:  # on another drive of Windows
+        return str(source.absolute())
 
 
 def digest_of(path: Path) -> str:
@@ -52,9 +61,13 @@ def receipt_for(picture: Path) -> tuple[dict[str, Any], str]:
         raise UsageError(f"'{picture}' has no receipt; one is written by --receipt xmp or --receipt sidecar")
     try:
         about = json.loads(text)
+        models = [(model["name"], model["weights_sha256"]) for model in about["models"].values()]
+        words = [about["source"], about["source_sha256"], about["srkit"], *(word for each in models for word in each)]
         if about["kind"] != KIND or not isinstance(about["options"], dict):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ImageError(f"the receipt of '{picture}' is damaged") from None
     return about, where
 
@@ -67,3 +80,21 @@ def source_for(picture: Path, about: Mapping[str, Any], named: Path | None) -> P
     if digest_of(source) != about.get("source_sha256"):
         raise UsageError(f"'{source}' is not the picture that '{picture}' was made of: its content is another")
     return source
+
+
+def differences(about: Mapping[str, Any], made_by: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """(why the result will be another one, what may make it another one), in words, of a receipt and of now."""
+    now = json.loads(json.dumps(made_by))
+    then, errors, notices = about["models"], [], []
+    for scale, model in now["models"].items():
+        if scale in then and model["weights_sha256"] != then[scale]["weights_sha256"]:
+            hashes = f"SHA-256 {model['weights_sha256'][:12]}, and it was {then[scale]['weights_sha256'][:12]}"
+            errors.append(f"the weights of {model['name']} {scale} are others than those that made it: {hashes}")
+    errors += [
+        f"its {name} is {now[key]}, and was {about.get(key)}"
+        for key, name in (("chain", "chain of scales"), ("precision", "precision"), ("around", "wrapper or backend"))
+        if now[key] != about.get(key)
+    ]
+    if about["srkit"] != now["srkit"]:
+        notices.append(f"it was made by srkit {about['srkit']}, and this is {now['srkit']}: bytes may differ")
+    return errors, notices

@@ -11,7 +11,7 @@ import torch
 from srkit.checkpoint import read_about
 from srkit.defaults import TAG_OF_PHOTOS, TAG_OF_TABLES
 from srkit.fetch import file_sha256
-from srkit.nets import Loaded, precision_of
+from srkit.nets import Loaded, precision_of, precision_on
 from srkit.plugins import Choice, Registry
 from srkit.upscale.marks import mark
 from srkit.upscale.stages import Change, Stage, stage_of
@@ -40,9 +40,15 @@ class Ladder:
     downloads: Downloads = quietly
     loaded: dict[int, Loaded] = field(default_factory=dict)
     stages: dict[int, Stage] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)  # of weight files, each read once
+    offered: tuple[int, ...] = ()
 
     def scales(self) -> tuple[int, ...]:
         """All scales there are weights for, ascending. Raises what `load_model` does where there are none."""
+        self.offered = self.offered or self.found_scales()
+        return self.offered
+
+    def found_scales(self) -> tuple[int, ...]:
         if self.word is None:
             tags = (TAG_OF_PHOTOS, TAG_OF_TABLES)
             found = {
@@ -109,12 +115,15 @@ class Ladder:
         models = {}
         for scale in steps:
             loaded = self.load(scale)
-            digest = file_sha256(Path(loaded.origin)) if loaded.origin else ""
+            if loaded.origin and loaded.origin not in self.digests:
+                self.digests[loaded.origin] = file_sha256(Path(loaded.origin))
+            digest = self.digests.get(loaded.origin, "")
             models[f"x{scale}"] = {"name": loaded.label, "weights_sha256": digest}
         chosen = [*self.wrappers, *([self.backend] if self.backend else [])]
         return {
             "srkit": version("srkit"),
             "models": models,
             "around": [[choice.entry.qualified, dict(choice.options)] for choice in chosen],
-            "precision": self.precision,
+            "chain": list(steps),
+            "precision": "" if self.backend else precision_on(self.device, self.precision),
         }
