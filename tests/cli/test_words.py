@@ -47,7 +47,7 @@ WRONG = {
     "command": ("trian", "no command 'trian'; did you mean 'train'?"),
     "option": ("train --modle edsr", "no option '--modle'; did you mean '--model'?"),
     "missing value": ("train --model", "--model"),
-    "missing photo": ("upscale", "missing argument"),
+    "missing photo": ("upscale", "no picture is named"),
     "no number": ("train --scale two", "invalid value for '--scale'"),
     "model": ("train --model edsr-basline", "no model called 'edsr-basline'; did you mean 'edsr-baseline'?"),
     "model to upscale": ("upscale photo.png --model bicubc", "no model called 'bicubc'; did you mean 'bicubic'?"),
