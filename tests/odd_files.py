@@ -342,7 +342,7 @@ def jpegs() -> Iterator[Odd]:
     for orientation in range(1, 9):
         data = saved(SMOOTH, "JPEG", exif=b"Exif\0\0" + exif(orientation))
         yield Odd(f"turned-{orientation}.jpg", data, upright(seen(data), orientation))
-    ink = Image.fromarray(np.dstack([SMOOTH, SMOOTH[..., 0] // 4]), "CMYK")
+    ink = inked(np.dstack([SMOOTH, SMOOTH[..., 0] // 4]))
     yield Odd("cmyk.jpg", saved(ink, "JPEG"), seen(saved(ink, "JPEG")), "CMYK has no profile")
     inks = saved(ink, "JPEG", icc_profile=profile("cmyk"))
     yield Odd("cmyk-profile.jpg", inks, through_littlecms(inks), "through its profile", 3)
@@ -354,6 +354,11 @@ def jpegs() -> Iterator[Odd]:
     yield Odd("cut.jpg", plain[: len(plain) // 2], None, "truncated")
     yield Odd("cut-head.jpg", plain[:200], None, "cannot be decoded|not a picture")
     yield Odd("1x1.jpg", saved(SMOOTH[:1, :1], "JPEG"), seen(saved(SMOOTH[:1, :1], "JPEG")))
+
+
+def inked(pixels: np.ndarray) -> Image.Image:
+    """H,W,4 as a CMYK image."""
+    return Image.merge("CMYK", [Image.fromarray(np.ascontiguousarray(pixels[..., n])) for n in range(4)])
 
 
 def plain_of(data: bytes) -> bytes:
@@ -397,6 +402,9 @@ def others() -> Iterator[Odd]:
     yield Odd("cut.bmp", saved(rgb, "BMP")[:100], None, "truncated")
     avif = saved(SMOOTH, "AVIF", quality=90)
     yield Odd("plain.avif", avif, seen(avif))
+    gray = saved(SMOOTH[..., 0], "AVIF", quality=90)
+    one = b"\x10" <= bytes([gray[gray.index(b"av1C") + 6] & 0x10])  # Pillow writes one channel since version 12
+    yield Odd("gray.avif", gray, seen(gray)[..., :1] if one else seen(gray))
     clear = saved(np.dstack([SMOOTH, SMOOTH[..., 0]]), "AVIF", quality=90)
     yield Odd("alpha.avif", clear, seen(clear, "RGBA"))
     yield Odd("cut.avif", avif[: len(avif) // 2], None, "cannot be decoded|not a picture")

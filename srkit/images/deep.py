@@ -106,6 +106,8 @@ def coloured(
 ) -> tuple["pyvips.Image", About]:
     """The image as gray or RGB, with alpha or without, and what remains to be said around it."""
     icc = about.icc
+    if found.format == "avif" and found.channels < 3:
+        image = alike(image, found.channels)
     if image.interpretation == "cmyk":
         if icc is not None and profile_space(icc) == "CMYK":
             notices.append(THROUGH)

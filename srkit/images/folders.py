@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -20,7 +21,8 @@ def readable_suffixes() -> dict[str, str]:
     """Suffix -> Pillow's format, for every kind of picture that can be read."""
     Image.init()
     kinds = {suffix: "JPEG" if kind == "MPO" else kind for suffix, kind in Image.registered_extensions().items()}
-    return {suffix: kind for suffix, kind in kinds.items() if kind in Image.OPEN and kind not in NO_PICTURES}
+    kinds = {suffix: kind for suffix, kind in kinds.items() if kind in Image.OPEN and kind not in NO_PICTURES}
+    return kinds | dict.fromkeys((".heic", ".heif"), "HEIF") if find_spec("pillow_heif") else kinds
 
 
 def list_images(folder: str | Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Size, depth and channels of a picture from its header, before anything is decoded; what cannot be true is refused."""
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -74,6 +75,8 @@ def header_in(source: Source, max_pixels: int | None) -> Header:
             channels = 4
         elif channels in (1, 3) and image.has_transparency_data:
             channels += 1
+        if kind == "avif" and channels == 3 and without_colour(source):
+            channels = 1
         found = Header(kind, width, height, depth_of(image, source), channels)
         return replace(found, frames=frames_of(image), orientation=orientation)
 
@@ -125,6 +128,13 @@ def bits_in(data: bytes) -> int:
     if (at := data.find(b"av1C")) >= 0 and len(data) > at + 6:
         return 12 if data[at + 6] & 0x20 else 10 if data[at + 6] & 0x40 else 8
     return 8
+
+
+def without_colour(source: Source) -> bool:
+    """Whether all that an AVIF file holds is brightness, of which decoders make three equal channels."""
+    with source.open() as file:
+        found = re.findall(rb"av1C..(.)", file.read(1 << 20), re.DOTALL)
+    return bool(found) and all(flags[0] & 0x10 for flags in found)
 
 
 def png_header(source: Source) -> Header:

@@ -106,6 +106,8 @@ def read_deep(
         return picture_of(image, range=range, notices=known, about=about, told=notices)
 
     picture = decoded(source, use)
+    if found.format == "avif" and found.channels < 3:
+        picture = replace(picture, gray=True)
     return to_srgb(picture) if profile == "srgb" else picture
 
 
@@ -321,7 +323,9 @@ def open_image(file: BinaryIO, suffix: str) -> Image.Image:
         heif_opener()
     kinds = readable_suffixes()
     named = kinds.get(suffix)
-    for kind in dict.fromkeys([*kinds.values(), *(["HEIF"] if kind_of(head) == "heic" else [])]):
+    for kind in dict.fromkeys([*kinds.values(), "HEIF"]):
+        if kind not in Image.OPEN:  # HEIF is there where its extra is, once it was needed
+            continue
         make, accept = Image.OPEN[kind]
         if accept is None and kind != named:
             continue

@@ -81,7 +81,9 @@ def test_both_roads_give_the_same_pixels(file: Odd, tmp_path, monkeypatch):
     monkeypatch.setattr("srkit.images.read.LARGE", 0)
     monkeypatch.setattr("srkit.images.deep.HELD", 0)
     by_vips = read_picture(file.data, deep=True, scratch=tmp_path)
-    np.testing.assert_array_equal(by_vips.channels(), by_rule)
+    tolerance = 2 if file.name.endswith(".avif") else 0  # libavif and libheif round YCbCr in two ways
+    assert by_vips.channels().shape == by_rule.shape
+    assert np.abs(by_vips.channels().astype(int) - by_rule).max() <= tolerance
     assert not list(tmp_path.iterdir()), "the mapped file has no name"
 
 

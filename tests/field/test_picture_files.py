@@ -28,7 +28,7 @@ from srkit.images import (
 from srkit.images.about import about_of
 from srkit.images.tags import Tags
 from tests.fixtures import loaded
-from tests.odd_files import DEEP, EIGHT, IPTC, SMOOTH, XMP, chunk, exif, png, profile, seen, tiff
+from tests.odd_files import DEEP, EIGHT, IPTC, SMOOTH, XMP, chunk, exif, inked, png, profile, seen, tiff
 
 ROOT = Path(__file__).parents[2]
 ABOUT = About(
@@ -330,8 +330,7 @@ def test_a_large_tiff_is_a_bigtiff_with_its_metadata(tmp_path, monkeypatch):
 
 def test_cmyk_is_what_it_says_in_every_reader(tmp_path):
     """The CMYK JPEG of Adobe's stores its inks the other way round."""
-    inks = Image.fromarray(np.dstack([SMOOTH, SMOOTH[..., 0] // 4]), "CMYK")
-    inks.save(tmp_path / "p.jpg")
+    inked(np.dstack([SMOOTH, SMOOTH[..., 0] // 4])).save(tmp_path / "p.jpg")
     assert np.abs(read_picture(tmp_path / "p.jpg", deep=True).rgb - seen((tmp_path / "p.jpg").read_bytes())).max() == 0
 
 
