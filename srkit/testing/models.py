@@ -364,6 +364,8 @@ def receptive_field(choice: Choice, scale: int) -> None:
 
 def tiles(choice: Choice, scale: int) -> None:
     """Compare in float32 and, where that differs, in float64, which tells rounding from a field that is too small."""
+    if choice.component.resize:
+        raise Note("it resizes a picture at once, not in tiles")  # and rounds to 8 bits, which no tolerance explains
     field = declared_field(choice, scale)
     net = built(choice, scale)
     if sum(p.numel() for p in net.parameters()) > LARGE:
