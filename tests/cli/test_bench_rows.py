@@ -237,15 +237,13 @@ def test_a_copy_of_a_file_that_does_not_fit_is_called_by_its_own_name(run_srkit,
         assert (code, f"'{name}' upscales x2, not x3" in err) == (2, True), err
 
 
-def test_what_is_known_is_printed_without_torch(run_srkit, trained: Path):
+@pytest.mark.parametrize("chosen", [["RUN", "--models", "bicubic", "--self-ensemble"], ["--models", "edsr*"]])
+def test_what_is_known_is_printed_without_torch(run_srkit, trained: Path, chosen):
     words = [
         "bench",
-        str(trained),
-        "--models",
-        "bicubic,edsr*",
+        *(str(trained) if word == "RUN" else word for word in chosen),
         "--sets",
         "samples",
-        "--self-ensemble",
         "--scales",
         "2",
     ]
