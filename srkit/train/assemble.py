@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from srkit import defaults
 from srkit.components import PairSequence
 from srkit.data.check import quick_check
+from srkit.data.maker import MAKERS, looked_at, made_by, set_made_by
 from srkit.data.pairs import described, few, open_dataset
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import Store, packed
@@ -49,6 +51,7 @@ class Trainee:
         pictures: how many there are to train on at the first scale.
         validation: the packed pictures, by scale.
         selection: what `best` is chosen by, and `metrics` the metric itself, by name.
+        lr_maker: what made the LR that is trained on; empty where it is unknown.
     """
 
     run: Run
@@ -67,6 +70,7 @@ class Trainee:
     validation: Mapping[int, Store]
     selection: Selection
     metrics: Metrics
+    lr_maker: str = ""
 
     @property
     def scored(self) -> nn.Module:
@@ -145,6 +149,7 @@ def assemble(
         validation=validation,
         selection=selection,
         metrics={selection.metric: metric},
+        lr_maker=lr_maker(run, registry) if world.main else "",
     )
 
 
@@ -230,6 +235,31 @@ def open_data(
             for finding in quick_check(first, validation[scale], scale) if first.has_lr else ():
                 display.say(f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)")
     return samplers, validation
+
+
+def lr_maker(run: Run, registry: Registry) -> str:
+    """What made the LR that is trained on, as `srkit data check` names makers: MATLAB's `imresize` where srkit makes it.
+
+    Empty where it is unknown: where the data's own LR does not tell, where shards are read, and where there is an
+    augmentation beside flips and turns, which may make LR otherwise.
+    """
+    plain = {registry.find("augmentation", name).qualified for name in defaults.AUGMENTATIONS}
+    if any(registry.find("augmentation", part.name).qualified not in plain for part in run.augmentation):
+        return ""
+    scale = run.scales[0]
+    pairs = opened(registry, run.data, scale)
+    if hasattr(pairs, "stores"):
+        return ""
+    found = []
+    for index in looked_at(len(pairs)):
+        try:
+            pair = pairs[index]
+            if pair.lr is None:
+                return MAKERS[0].name
+            found.append(made_by(pair.lr, pair.hr, scale))
+        except Exception:  # packing has said what is wrong with this picture
+            continue
+    return next(iter(set_made_by(found).made.makers), "") if found else ""
 
 
 def scorable(store: Store, protocol: protocols.Protocol, scale: int) -> Store:

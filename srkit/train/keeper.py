@@ -249,6 +249,7 @@ class Keeper:
             "step": self.step,
             "scores": {} if score is None else measured,
             "licence": model.component.licence,
+            "training_lr": self.trainee.lr_maker,
             "run": self.run.to_dict(),
         }
         tensors = self.trainee.scored.state_dict()

@@ -96,6 +96,7 @@ def training_rows(registry: Registry, run: Mapping[str, Any], about: Mapping[str
     step = about.get("step")
     return {
         "data": part(run["data"]) + with_licence(data_licence(registry, run["data"]["name"])),
+        "its LR made as by": about.get("training_lr", ""),
         "validation": part(run["validation"]),
         "steps": f"{run['steps']:,}" if step in (None, run["steps"]) else f"{step:,} of {run['steps']:,}",
         "batch": f"{run['batch']} patches of {run['patch']}x{run['patch']} input pixels",

@@ -184,7 +184,7 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
             claims=claims_at(weights, scale) if weights and not wrappers else {},
             licence=(weights.licence if weights else "") or str(about.get("licence") or ""),
             trained_on=weights.trained_on if weights else "",
-            training_lr="matlab" if weights and weights.tag == TAG_OF_TABLES else "",
+            training_lr="matlab" if weights and weights.tag == TAG_OF_TABLES else str(about.get("training_lr") or ""),
         )
         again = {
             "word": word,

@@ -477,3 +477,14 @@ def test_auto_and_the_device_it_means_are_one(run_srkit, tmp_path: Path, photo, 
     assert run_srkit(*words, "--device", "auto")[0] == 0
     monkeypatch.setattr("srkit.nets.pick_device", lambda word="auto": pytest.fail("torch was asked again"))
     assert run_srkit(*words)[0] == 0
+
+
+def test_a_run_says_what_made_the_lr_it_was_trained_on(run_srkit, trained: Path, tmp_path: Path, photo):
+    with safe_open(trained / "last.safetensors", "numpy") as file:
+        assert "matlab" in file.metadata().values() or '"training_lr": "matlab"' in str(file.metadata())
+    put(tmp_path / "made" / "HR" / "a.png", photo[:128, :128])
+    put(tmp_path / "made" / "LR" / "a.png", photo[:128:2, :128:2])
+    code, out, err = run_srkit("bench", "--models", trained, "--sets", "made", "--scales", 2, "--json")
+    assert code == 0, err
+    assert json.loads(out)["models"][0]["training_lr"] == "matlab"
+    assert "it was trained on LR of matlab" in err
