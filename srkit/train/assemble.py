@@ -238,7 +238,7 @@ def open_data(
 
 
 def lr_maker(run: Run, registry: Registry) -> str:
-    """What made the LR that is trained on, as `srkit data check` names makers: MATLAB's `imresize` where srkit makes it.
+    """What made the LR that is trained on, as `srkit data check` names makers: MATLAB's `imresize` where srkit does.
 
     Empty where it is unknown: where the data's own LR does not tell, where shards are read, and where there is an
     augmentation beside flips and turns, which may make LR otherwise.
