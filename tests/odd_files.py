@@ -403,7 +403,7 @@ def others() -> Iterator[Odd]:
     avif = saved(SMOOTH, "AVIF", quality=90)
     yield Odd("plain.avif", avif, seen(avif))
     gray = saved(SMOOTH[..., 0], "AVIF", quality=90)
-    one = b"\x10" <= bytes([gray[gray.index(b"av1C") + 6] & 0x10])  # Pillow writes one channel since version 12
+    one = gray[gray.index(b"av1C") + 6] & 0x10  # Pillow writes one channel since version 12
     yield Odd("gray.avif", gray, seen(gray)[..., :1] if one else seen(gray))
     clear = saved(np.dstack([SMOOTH, SMOOTH[..., 0]]), "AVIF", quality=90)
     yield Odd("alpha.avif", clear, seen(clear, "RGBA"))

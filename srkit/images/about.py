@@ -153,7 +153,7 @@ def of_png(file: BinaryIO) -> About:
     icc = exif = xmp = iptc = dpi = None
     text: list[tuple[str, str]] = []
     colour: list[tuple[bytes, bytes]] = []
-    broken = False
+    broken, most = False, MOST
     for kind, _, data in png_chunks(file):
         if data is None:
             broken = True
@@ -167,7 +167,8 @@ def of_png(file: BinaryIO) -> About:
         elif kind in COLOUR:
             colour.append((kind, data))
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            key, raw = png_text(kind, data)
+            key, raw = png_text(kind, data, most)
+            most -= len(raw)
             if key == "XML:com.adobe.xmp":
                 xmp = raw
             elif key.startswith("Raw profile type "):
@@ -205,14 +206,15 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, bytes | None]]:
         yield kind, length, data if zlib.crc32(kind + data) == int.from_bytes(check, "big") else None
 
 
-def png_text(kind: bytes, data: bytes) -> tuple[str, bytes]:
+def png_text(kind: bytes, data: bytes, most: int) -> tuple[str, bytes]:
+    """(keyword, text as bytes). Raises ValueError for more than `most` bytes."""
     key, _, rest = data.partition(b"\0")
     if kind == b"zTXt":
-        rest = inflated(rest[1:])
+        rest = inflated(rest[1:], most)
     elif kind == b"iTXt":
         packed, rest = rest[:1] == b"\1", rest[2:]
         rest = rest.partition(b"\0")[2].partition(b"\0")[2]
-        rest = inflated(rest) if packed else rest
+        rest = inflated(rest, most) if packed else rest
     return key.decode("latin-1"), rest
 
 
@@ -222,10 +224,10 @@ def hexadecimal(raw: bytes) -> bytes:
     return bytes.fromhex(b"".join(lines[2:]).decode("ascii"))
 
 
-def inflated(data: bytes) -> bytes:
-    """Decompressed, if it is not more than is believed. Raises ValueError."""
+def inflated(data: bytes, most: int = MOST) -> bytes:
+    """Decompressed. Raises ValueError for more than `most` bytes."""
     machine = zlib.decompressobj()
-    result = machine.decompress(data, MOST)
+    result = machine.decompress(data, max(1, most))
     if machine.unconsumed_tail:
         raise ValueError("too much metadata")
     return result
@@ -338,8 +340,8 @@ def of_tiff(file: BinaryIO) -> About:
 
 
 def narrow(values: dict[int, tiff.Value]) -> dict[int, tiff.Value]:
-    """Without what only BigTIFF has, since EXIF is none."""
-    return {tag: value for tag, value in values.items() if value.kind < 16}
+    """Without what only BigTIFF has, since EXIF is none, and without other programs' heaps of a megabyte and more."""
+    return {tag: value for tag, value in values.items() if value.kind < 16 and len(value.data) < MOST >> 6}
 
 
 def of_jp2(file: BinaryIO) -> About:
@@ -370,8 +372,8 @@ def jp2_boxes(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterato
         length, kind, skip = struct.unpack(">I", head[:4])[0], head[4:8], 8
         if length == 1 and len(head) == 16:
             length, skip = struct.unpack(">Q", head[8:16])[0], 16
-        if kind in (b"jp2h", b"res "):
-            yield from jp2_boxes(file, at + skip, at + length)
+        if kind in (b"jp2h", b"res "):  # what is inside ends where it ends, else boxes would be read again and again
+            yield from jp2_boxes(file, at + skip, at + length if end is None else min(at + length, end))
         elif kind != b"jp2c" and skip <= length < MOST:
             file.seek(at + skip)
             yield kind, file.read(length - skip)

@@ -22,7 +22,7 @@ STRUCTURE = {
     333, 334, 338, SAMPLE_FORMAT, 340, 341, 342, *range(343, 348), *range(512, 522), *range(529, 533), XMP, 32997,
     32998, IPTC, 34377, ICC, 37724,
 }  # fmt: skip
-LARGEST = 64 << 20  # bytes of one value that are believed
+MOST = 64 << 20  # bytes of values that are read of a file
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Tags:
     """
 
     def __init__(self, file: BinaryIO):
-        self.file = file
+        self.file, self.left = file, MOST
         head = self._bytes(0, 16, exact=False)
         if head[:2] not in (b"II", b"MM") or len(head) < 8:
             raise ValueError("no TIFF header")
@@ -93,10 +93,13 @@ class Tags:
         tag, kind, count = struct.unpack(self.order + ("HHQ" if self.big else "HHI"), raw[: 12 if self.big else 8])
         inline = raw[12:] if self.big else raw[8:]
         size = SIZES.get(kind, 0) * count
-        if not size or size > LARGEST:
+        if not size:
             return None
         if size <= len(inline):
             return Entry(tag, kind, count, inline[:size], at, at + (12 if self.big else 8))
+        if size > self.left:
+            return None
+        self.left -= size
         value_at = struct.unpack(self.order + ("Q" if self.big else "I"), inline)[0]
         try:
             return Entry(tag, kind, count, self._bytes(value_at, size), at, value_at)
@@ -178,13 +181,13 @@ def packed(
     place, count, offset = (8, "Q", "Q") if big else (4, "H", "I")
     every = sorted({*values, *ready})
     behind = at + struct.calcsize("<" + count) + len(every) * (20 if big else 12) + place
-    table, rest = struct.pack(order + count, len(every)), b""
+    table, rest = struct.pack(order + count, len(every)), bytearray()
     for tag in every:
         if tag in ready:
             table += ready[tag]
             continue
         value = values[tag]
-        rest += b"\0" * (len(rest) % 2)
+        rest += bytes(len(rest) % 2)
         if value.below is not None:
             number, held = 1, struct.pack(order + offset, behind + len(rest))
             rest += packed(value.below, behind + len(rest), order, big=big)
@@ -192,6 +195,7 @@ def packed(
         else:
             number, held, kind = len(value.data) // SIZES[value.kind], value.data, value.kind
             if len(held) > place:
-                held, rest = struct.pack(order + offset, behind + len(rest)), rest + value.data
+                held = struct.pack(order + offset, behind + len(rest))
+                rest += value.data
         table += struct.pack(order + "HH" + offset, tag, kind, number) + held.ljust(place, b"\0")
-    return table + bytes(place) + rest
+    return table + bytes(place) + bytes(rest)

@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import threading
+import time
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -326,6 +327,23 @@ def test_a_large_tiff_is_a_bigtiff_with_its_metadata(tmp_path, monkeypatch):
     assert (picture.about.xmp, picture.about.iptc, picture.icc) == (XMP, IPTC, ABOUT.icc)
     assert picture.about.dpi == (300, 240)
     assert b"EXIF-MARK" in picture.exif
+
+
+def test_metadata_that_unfolds_without_end_is_not_unfolded():
+    """photopea/UTIF.js#142: a few hundred bytes that a parser goes through for ever. Right: what is read is bounded."""
+    heavy = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(60 << 20), 9))
+    picture = read_picture(png(EIGHT, *[heavy] * 40), deep=True)
+    assert picture.notice == "its broken metadata is left out"
+    tags = [(40000 + n, 7, bytes(5)) for n in range(100)]
+    data = bytearray(tiff(EIGHT, *tags))
+    for n in range(100):  # each claims all of the file, and more than that
+        at = data.index(struct.pack("<HHI", 40000 + n, 7, 5))
+        data[at : at + 12] = struct.pack("<HHII", 40000 + n, 7, 1 << 20, 8)
+    began = time.process_time()
+    np.testing.assert_array_equal(read_picture(bytes(data) + bytes(1 << 20), deep=True).channels(), EIGHT)
+    boxes = b"\0\0\0\x0cjP  \r\n\x87\n" + struct.pack(">I4s", 600, b"jp2h") * 60
+    about_of(BytesIO(boxes), "jp2")
+    assert time.process_time() - began < 3
 
 
 def test_cmyk_is_what_it_says_in_every_reader(tmp_path):
