@@ -226,7 +226,8 @@ def strings_of(path):
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py",
                "data/named.py", "images/encoding.py", "images/source.py", "upscale/targets.py",
-               "evaluate/bench_about.py", "evaluate/given.py", "evaluate/markup.py", "train/start.py", "weights/convert.py"},
+               "evaluate/bench_about.py", "evaluate/given.py", "evaluate/markup.py", "train/start.py",
+               "weights/convert.py"},
     "shards": {"data/shards.py"},
     "bicubic": {"data/maker.py", "imresize.py", "upscale/areas.py"},
     "lanczos": {"data/maker.py"},
