@@ -127,9 +127,8 @@ def runtimes(model: str, scale: int) -> list[dict]:
         with tempfile.TemporaryDirectory() as folder:
             torch.onnx.export(net, (lr,), f"{folder}/net.onnx", dynamo=True, verbose=False)
             session = onnxruntime.InferenceSession(f"{folder}/net.onnx", providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        pixels = lr.numpy()
-        calls["onnxruntime fp32"] = lambda: session.run(None, {name: pixels})
+        feed = {session.get_inputs()[0].name: lr.numpy()}
+        calls["onnxruntime fp32"] = lambda: session.run(None, feed)
     except ImportError as error:
         print(f"without onnxruntime: {error}")
     best = {name: [] for name in calls}
