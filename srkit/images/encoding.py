@@ -138,8 +138,8 @@ def check_encoding(
     wanted = encoding.depth or depth
     if kind == "jp2" and wanted == 16 and channels > 1 and not has_imagecodecs():
         if encoding.depth == 16:
-            raise UsageError("jp2 of 16 bits in colour needs an extra: pip install 'srkit[jp2]'; or take --depth 8")
-        notices.append("jp2 in colour is written with 8 bits without the extra: pip install 'srkit[jp2]'")
+            raise UsageError("jp2 of 16 bits in colour needs a package: pip install imagecodecs; or take --depth 8")
+        notices.append("jp2 in colour is written with 8 bits without another package: pip install imagecodecs")
     elif wanted == 16 and kind not in DEEP:
         notices.append(f"{kind} has 8 bits, to which 16 are reduced")
     elif wanted == 16 and kind == "avif":

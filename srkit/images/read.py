@@ -342,5 +342,5 @@ def heif_opener() -> None:
     try:
         import pillow_heif
     except ImportError:
-        raise ImageError("HEIC is read with an extra: pip install 'srkit[heic]'") from None
+        raise ImageError("HEIC is read by another package: pip install pillow-heif") from None
     pillow_heif.register_heif_opener()
