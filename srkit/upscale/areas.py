@@ -17,6 +17,7 @@ from srkit.nets import out_of_memory
 from srkit.upscale.tiles import spans
 
 FINAL = "bicubic"  # how a result is resized at the end
+LEAST = 40  # side of a part that a network is given: a convolution of 16 channels on less may round in another way
 SMALLEST = 64  # side of a part that is not halved any more when memory runs out
 
 
@@ -75,8 +76,11 @@ class Upscaled:
         self.height, self.width = below.height * scale, below.width * scale
 
     def read(self, box: Box) -> Tensor:
-        rows = self.reach(box.top, box.bottom, self.below.height)
-        columns = self.reach(box.left, box.right, self.below.width)
+        height, width = self.below.height, self.below.width
+        rows = self.enlarged(self.reach(box.top, box.bottom, height), height, LEAST)
+        columns = self.reach(box.left, box.right, width)
+        columns = self.enlarged(columns, width, -(-LEAST * LEAST // (rows[1] - rows[0])))
+        rows = self.enlarged(rows, height, -(-LEAST * LEAST // (columns[1] - columns[0])))
         sr = self.call(self.below.read(Box(*rows, *columns)))
         return cut(sr, box, rows[0] * self.scale, columns[0] * self.scale)
 
@@ -85,6 +89,14 @@ class Upscaled:
         first = max(0, start // self.scale - self.margin)
         last = -(-stop // self.scale) + self.margin
         return first - first % self.multiple, min(length, last + -last % self.multiple)
+
+    def enlarged(self, reach: tuple[int, int], length: int, least: int) -> tuple[int, int]:
+        """At least so many pixels, as far as there are: few are computed by kernels that round in another way."""
+        first, last = reach
+        least += -least % self.multiple
+        last = max(last, min(length, first + least))
+        first = min(first, max(0, last - least))
+        return first - first % self.multiple, last
 
 
 class Whole:

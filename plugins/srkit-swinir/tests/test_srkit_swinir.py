@@ -195,3 +195,25 @@ def test_training_starts_from_an_official_file(registry, run_srkit):
     for name, tensor in state.items():
         if not name.endswith("attn_mask"):
             torch.testing.assert_close(trained[name], tensor, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "ensemble"), [((88, 104), True), ((91, 107), False)])
+def test_tiles_of_upscale_equal_the_whole_picture(registry, size, ensemble):
+    """Turned over, a picture that has no whole number of windows would have others in a part."""
+    from srkit.nets import Loaded
+    from srkit.upscale.areas import Box, PixelArray, cut
+    from srkit.upscale.stages import stage_of, upscaled
+
+    torch.manual_seed(0)
+    model = registry.choose("model", "swinir", {"embed_dim": 24, "depths": [2], "num_heads": [2]})
+    wrappers = [registry.choose("wrapper", "self-ensemble")] if ensemble else []
+    stage = stage_of(Loaded(model.build(2), model, 2), wrappers=wrappers)
+    pixels = np.random.default_rng(0).integers(90, 166, (*size, 3), dtype=np.uint8)
+    whole = upscaled(PixelArray(pixels), [stage], 0).read(Box(0, 2 * size[0], 0, 2 * size[1]))
+    for tile in (24, 40, 56):
+        told = []
+        area = upscaled(PixelArray(pixels), [stage], tile, told.append)
+        for box in (Box(0, 2 * tile, 0, 2 * tile), Box(2 * tile, 4 * tile - 21, 2 * tile, 4 * tile - 22)):
+            within = Box(box.top, min(box.bottom, area.height), box.left, min(box.right, area.width))
+            assert torch.equal(area.read(within), cut(whole, within, 0, 0))
+        assert told == []
