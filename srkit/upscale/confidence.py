@@ -88,10 +88,16 @@ def measure(lr: Tensor, sr: Tensor, spread: Tensor, scale: int) -> Tensor:
 def gradient(rgb: Tensor) -> Tensor:
     """B,3,H,W -> B,1,H,W: the magnitude of the luma's gradient by central differences, one-sided at the edges."""
     luma = (rgb * torch.tensor(LUMA, device=rgb.device, dtype=rgb.dtype)[:, None, None]).sum(1, keepdim=True)
-    y, x = (luma.diff(dim=axis) for axis in (-2, -1))
-    y, x = F.pad(y, (0, 0, 1, 1), mode="replicate"), F.pad(x, (1, 1, 0, 0), mode="replicate")
-    y, x = (y[..., 1:, :] + y[..., :-1, :]) / 2, (x[..., 1:] + x[..., :-1]) / 2
-    return torch.hypot(y, x)
+    return torch.hypot(slope(luma, -2), slope(luma, -1))
+
+
+def slope(plane: Tensor, axis: int) -> Tensor:
+    if plane.shape[axis] == 1:
+        return torch.zeros_like(plane)
+    steps = plane.diff(dim=axis)
+    wide = F.pad(steps, (0, 0, 1, 1) if axis == -2 else (1, 1, 0, 0), mode="replicate")
+    length = plane.shape[axis]
+    return (wide.narrow(axis, 0, length) + wide.narrow(axis, 1, length)) / 2
 
 
 def smoothed(plane: Tensor) -> Tensor:

@@ -114,6 +114,14 @@ def test_only_the_parts_with_most_detail_of_a_large_photo_are_upscaled(monkeypat
     assert (pictures_in(page)[0] == pixels[y : y + 20, x : x + 20]).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 60), (9, 5)])
+def test_a_tiny_photo_is_shown_whole(run_srkit, tmp_path, photo, shape):
+    Image.fromarray(photo[: shape[0], : shape[1]]).save(tmp_path / "tiny.png")
+    code, _, err = run_srkit("try", tmp_path / "tiny.png", "--models", "lanczos")
+    assert code == 0, err
+    assert pictures_in(Path("try/tiny.html").read_text())[0].shape == (min(shape), min(shape), 3)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from scipy.stats import spearmanr
 from skimage.color import rgb2lab
@@ -124,6 +125,17 @@ def test_gradients_are_numpys() -> None:
     plane = torch.rand(1, 1, 9, 12)
     y, x = np.gradient(plane[0, 0].numpy())
     assert np.allclose(gradient(plane.repeat(1, 3, 1, 1))[0, 0].numpy(), np.hypot(y, x), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (700, 1), (2, 3)])
+def test_tiny_and_thin_pictures_have_a_map(shape: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    for call, scale in ((bicubic, 2), (lambda lr: lr, 1)):
+        levels = with_confidence(call, scale)[0](to_tensor(rgb))[1][0, 0].numpy()
+        assert levels.shape == shape
+        assert np.isfinite(levels).all()
+    drawn = heat_map(levels, rgb, guesswork(levels, rgb).words)
+    assert min(drawn.shape[:2]) > 60
 
 
 def test_colours_grow_lighter_with_the_error_and_leave_certain_pixels_the_photograph() -> None:
