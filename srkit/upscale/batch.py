@@ -12,6 +12,7 @@ from typing import Any
 
 from srkit.errors import SrkitError, one_line
 from srkit.images import Encoding, header
+from srkit.nets import out_of_memory
 from srkit.upscale.file import How, Work, opened
 from srkit.upscale.inputs import printable
 from srkit.upscale.journal import Journal
@@ -83,7 +84,9 @@ class Batch:
             return act()
         except Exception as error:
             text, name = one_line(error), printable(job.source)
-            if not isinstance(error, SrkitError):
+            if out_of_memory(error):
+                failure = SrkitError(f"'{name}': out of memory")
+            elif not isinstance(error, SrkitError):
                 if os.environ.get("SRKIT_DEBUG") == "1":
                     raise
                 failure = SrkitError(f"'{name}': unexpected {text} (SRKIT_DEBUG=1 shows where)")

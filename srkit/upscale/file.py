@@ -24,6 +24,7 @@ from srkit.images import (
     read_picture,
     write_pixels,
 )
+from srkit.images.encoding import DEEP
 from srkit.upscale.areas import FINAL, Area, Box, Mixed, PixelArray, Resized
 from srkit.upscale.render import Result, alpha_of, render, source_of
 from srkit.upscale.scratch import Scratch, unfinished
@@ -86,9 +87,13 @@ def planned(source: Given, how: How, encoding: Encoding) -> Plan:
     head = header(source, max_pixels=how.reading.get("max_pixels", MAX_PIXELS))
     size = size_of(how.wanted, head.width, head.height)
     steps = steps_of(how, size.factor)
-    depth = encoding.depth or (16 if head.depth > 8 else 8)
-    notices = check_encoding(encoding, *size.canvas, head.channels, depth=depth)
-    return Plan(head, size, steps, head.channels, depth, tuple(notices))
+    notices = check_encoding(encoding, *size.canvas, head.channels, depth=head.depth)
+    return Plan(head, size, steps, head.channels, depth_for(encoding, head.depth), tuple(notices))
+
+
+def depth_for(encoding: Encoding, depth: int) -> int:
+    """Bits of the result of a picture of so many: those asked for, else its own where the format has them."""
+    return encoding.depth or (depth if encoding.format in DEEP else 8)
 
 
 def steps_of(how: How, factor: float) -> tuple[int, ...]:
@@ -160,6 +165,7 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
         plan = planned(source, how, encoding)
         picture = read_picture(source, deep=True, **how.reading)
         check_read(picture, plan.head)
+        plan = replace(plan, depth=depth_for(encoding, picture.depth))
         for line in (*plan.notices, picture.notice, *plan.size.lines):
             if line:
                 tell(line)
