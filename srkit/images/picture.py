@@ -8,6 +8,8 @@ from PIL import Image
 from srkit.errors import ImageError
 from srkit.images.about import About
 
+ROWS = 256  # worked on at once; an even number
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -86,10 +88,22 @@ def extended(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return rgb
-    top = np.iinfo(rgb.dtype).max
-    weight = alpha.astype(np.float32)[..., None] / top
-    grown = grow(rgb.astype(np.float32), weight)
-    return np.where(hidden[..., None], np.clip(np.floor(grown + 0.5), 0, top).astype(rgb.dtype), rgb)
+    top, (height, width) = np.iinfo(rgb.dtype).max, alpha.shape
+    mean = np.empty((-(-height // 2), -(-width // 2), 3), np.float32)
+    total = np.empty((*mean.shape[:2], 1), np.float32)
+    for start in range(0, height, ROWS):  # in bands, since floats of a large picture are many
+        weight = alpha[start : start + ROWS].astype(np.float32)[..., None] / top
+        colour = rgb[start : start + ROWS].astype(np.float32)
+        part = slice(start // 2, start // 2 + -(-len(weight) // 2))
+        mean[part], total[part] = halved(colour, weight)
+    coarse = grow(mean, np.minimum(total, 1))
+    made = np.array(rgb)
+    for start in range(0, height, ROWS):
+        end = min(start + ROWS, height)
+        grown = coarse[start // 2 : -(-end // 2)].repeat(2, axis=0).repeat(2, axis=1)[: end - start, :width]
+        filled = np.clip(np.floor(grown + 0.5), 0, top).astype(rgb.dtype)
+        made[start:end] = np.where(hidden[start:end, :, None], filled, made[start:end])
+    return made
 
 
 def grow(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -97,11 +111,16 @@ def grow(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if weight.all():
         return colour
     height, width = weight.shape[:2]
-    odd = ((0, height % 2), (0, width % 2), (0, 0))
-    total = halves(np.pad(weight, odd))
-    mean = halves(np.pad(colour * weight, odd)) / np.where(total > 0, total, 1)
+    mean, total = halved(colour, weight)
     coarse = grow(mean, np.minimum(total, 1))
     return np.where(weight > 0, colour, coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width])
+
+
+def halved(colour: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean colour, sum of the weights) of squares of four."""
+    odd = ((0, weight.shape[0] % 2), (0, weight.shape[1] % 2), (0, 0))
+    total = halves(np.pad(weight, odd))
+    return halves(np.pad(colour * weight, odd)) / np.where(total > 0, total, 1), total
 
 
 def halves(values: np.ndarray) -> np.ndarray:
