@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from srkit.errors import SrkitError, one_line
 from srkit.evaluate.gallery import Windows, largest
-from srkit.evaluate.markup import article, filled, head_row, smallest_kind, table_row
+from srkit.evaluate.markup import article, filled, head_row, table_row
 from srkit.evaluate.plan import Subject
 from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
 from srkit.upscale.wrap import to_pixels, to_tensor
@@ -231,7 +231,7 @@ def page_of(trial: Trial) -> str:
                 heading(number, crop),
                 crop.pixels,
                 {k: f"{trial.scale} times smaller" if k == INPUT else "" for k in crop.pixels},
-                smallest_kind(),
+                "png",  # WebP without loss takes seconds for each
             )
             for number, crop in enumerate(trial.crops, 1)
         ),
