@@ -169,7 +169,7 @@ def picture_of(
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A")).copy()
-    rgb = np.asarray(image.convert("RGB")).copy()
+    rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))  # a copy that may be written to
     if (frames := frames_of(first)) > 1:
         told.append(f"only the first of {frames} frames is used")
     return Picture(rgb, alpha, gray, kept, "; ".join(dict.fromkeys(told)))
