@@ -18,7 +18,7 @@ from srkit.errors import ImageError
 from srkit.images import tags as tiff
 from srkit.images.about import About, profile_space
 from srkit.images.colour import PLAINLY, SPACES, THROUGH, alike, is_srgb, through
-from srkit.images.header import Header
+from srkit.images.header import Header, bits_in
 from srkit.images.picture import Picture, picture_from
 from srkit.images.source import Source
 from srkit.images.tags import Tags
@@ -106,8 +106,9 @@ def coloured(
 ) -> tuple["pyvips.Image", About]:
     """The image as gray or RGB, with alpha or without, and what remains to be said around it."""
     icc = about.icc
-    if found.format == "avif" and found.channels < 3:
-        image = alike(image, found.channels)
+    if found.format == "avif":
+        image = image if found.channels > 2 else alike(image, found.channels)
+        image = image.linear(white_of(source), 0.5).cast("ushort") if image.format == "ushort" else image
     if image.interpretation == "cmyk":
         if icc is not None and profile_space(icc) == "CMYK":
             notices.append(THROUGH)
@@ -128,6 +129,13 @@ def coloured(
         image = alike(through(image, icc), image.bands)
         about = replace(about, icc=None)
     return image, about
+
+
+def white_of(source: Source) -> float:
+    """By what 10 or 12 bits, shifted to 16, are to be multiplied, so that white is white."""
+    with source.open() as file:
+        bits = min(max(bits_in(file.read(1 << 20)), 9), 16)
+    return 65535 / (((1 << bits) - 1) << (16 - bits))
 
 
 def plainly(image: "pyvips.Image") -> "pyvips.Image":
@@ -266,6 +274,21 @@ def turned(pixels: np.ndarray, orientation: int) -> "pyvips.Image":
     return image.rot({5: "d270", 7: "d90", **ROTATIONS}.get(orientation, "d0"))
 
 
+def decode_heic(source: Source, about: About, notices: Sequence[str]) -> Picture:
+    """HEIC of more than 8 bits, by pillow-heif, which header() found to be there."""
+    import pillow_heif
+
+    try:
+        with source.open() as file:
+            pixels = np.asarray(pillow_heif.open_heif(file, convert_hdr_to_8bit=False)[0])
+    except Exception as error:
+        raise ImageError(f"{source.name} cannot be decoded, it may be truncated: {error}") from None
+    if pixels.dtype == np.uint16:
+        pixels = np.floor(pixels * white_of(source) + 0.5).astype(np.uint16)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    return picture_from(pixels, about, "; ".join(notices))
+
+
 def decode_jp2(source: Source, about: About, notices: Sequence[str]) -> Picture | None:
     """JPEG 2000 with colour of more than 8 bits, by imagecodecs; None where that is not installed."""
     try:
@@ -276,8 +299,6 @@ def decode_jp2(source: Source, about: About, notices: Sequence[str]) -> Picture 
         pixels = imagecodecs.jpeg2k_decode(source.bytes())
     except Exception as error:
         raise ImageError(f"{source.name} cannot be decoded, it may be truncated: {error}") from None
-    from srkit.images.header import bits_in
-
     if pixels.dtype != np.uint16 or pixels.ndim != 3:
         return None
     top = (1 << bits_in(source.bytes())) - 1

@@ -88,17 +88,20 @@ def read_deep(
 ) -> Picture:
     """All bits and all that is around them, by libvips where Pillow would lose bits or hold too much."""
     from srkit.images.colour import to_srgb
-    from srkit.images.deep import decode_deep, decode_jp2
+    from srkit.images.deep import decode_deep, decode_heic, decode_jp2
     from srkit.images.vips import LOADERS
 
     with source.open() as file:
         about, notices = about_of(file, found.format)
     if found.format == "tiff" or (found.format in LOADERS and (found.depth > 8 or found.width * found.height > LARGE)):
         return decode_deep(source, found, about, notices, range=range, profile=profile, scratch=scratch)
+    if found.format == "heic" and found.depth > 8:
+        deep = decode_heic(source, about, notices)
+        return to_srgb(deep) if profile == "srgb" else deep
     if found.format == "jp2" and found.depth > 8 and found.channels > 1:
-        deep = decode_jp2(source, about, notices)
-        if deep is not None:
-            return to_srgb(deep) if profile == "srgb" else deep
+        colour = decode_jp2(source, about, notices)
+        if colour is not None:
+            return to_srgb(colour) if profile == "srgb" else colour
 
     def use(image: Image.Image, told: Sequence[str]) -> Picture:
         lost = [] if found.depth == 8 or image.mode in ("I", "F") or image.mode.startswith("I;") else REDUCED

@@ -314,6 +314,8 @@ def test_an_avif_of_ten_bits_is_read_with_them(tmp_path):
     picture = read_picture(tmp_path / "p.avif", deep=True)
     assert picture.depth == 16
     assert np.abs(picture.rgb.astype(int) - deep).max() < 300
+    write_pixels(tmp_path / "white.avif", np.full((16, 16, 4), 65535, np.uint16), None, Encoding("avif", quality=100))
+    assert read_picture(tmp_path / "white.avif", deep=True).channels().min() == 65535, "white is white"
     assert read_picture(tmp_path / "p.avif").notice == "16 bits are reduced to 8 bits"
 
 
@@ -368,3 +370,29 @@ def test_damaged_pictures_by_the_hundred_give_a_picture_or_a_line(tmp_path):
         words.append(outcome)
     assert words.count("refused") > 50
     assert words.count("read") > 20
+
+
+def test_heic_is_read_with_its_extra_upright_and_with_ten_bits(tmp_path):
+    """upscayl/upscayl#1488's phones: HEIC is turned by its container, so its EXIF must not turn it once more."""
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    smooth = np.repeat(np.linspace(0, 65535, 64).astype(np.uint16)[None, :, None], 48, 0).repeat(3, 2)
+    deep = heif.from_bytes(mode="RGB;16", size=(64, 48), data=smooth.tobytes())
+    deep.save(tmp_path / "deep.heic", quality=100)
+    picture = read_picture(tmp_path / "deep.heic", deep=True)
+    assert picture.depth == header(tmp_path / "deep.heic").depth == 16
+    assert np.abs(picture.rgb.astype(int) - smooth).max() < 1500
+    Image.fromarray(SMOOTH).save(tmp_path / "p.heic", quality=100, exif=b"Exif\0\0" + exif(6), xmp=XMP)
+    picture = read_picture(tmp_path / "p.heic", deep=True)
+    assert picture.rgb.shape == (56, 40, 3)
+    assert np.abs(picture.rgb.astype(int) - SMOOTH.swapaxes(0, 1)[:, ::-1]).mean() < 3
+    assert (picture.about.xmp, image_size(tmp_path / "p.heic")) == (XMP, (56, 40))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_jpeg_2000_has_sixteen_bits_in_colour_with_its_extra(tmp_path, channels):
+    pytest.importorskip("imagecodecs")
+    write_pixels(tmp_path / "p.jp2", DEEP[..., :channels], ABOUT, Encoding("jp2", depth=16))
+    picture = read_picture(tmp_path / "p.jp2", deep=True)
+    np.testing.assert_array_equal(picture.channels(), DEEP[..., :channels])
+    assert picture.about.xmp == XMP
