@@ -120,8 +120,6 @@ def check(request: Request) -> None:
         from srkit.images import check_output
 
         check_output(request.confidence)
-    if not 0 <= request.strength <= 1:  # nan
-        raise UsageError(f"--strength is between 0, Lanczos, and 1, the network; not {request.strength:g}")
     request.wanted()
 
 

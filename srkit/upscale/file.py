@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import torch
 
-from srkit.errors import ImageError
+from srkit.errors import ImageError, UsageError
 from srkit.files import lock_of, locked
 from srkit.images import (
     MAX_PIXELS,
@@ -64,6 +64,10 @@ class How:
     protect: Callable[[Picture], np.ndarray | None] = lambda picture: None
     reading: dict[str, Any] = field(default_factory=dict)
     identity: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:  # nan, too
+            raise UsageError(f"strength is between 0, Lanczos, and 1, the network; not {self.strength:g}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,8 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
     with ExitStack() as lock:
         if isinstance(target, Path):
             busy = f"'{target}' is being written by another srkit; wait for it, or name another file"
-            lock.enter_context(locked(lock_of(target), wait=False, busy=busy))
+            with suppress(OSError):  # a cache that cannot be written keeps no two programs apart, and costs no picture
+                lock.enter_context(locked(lock_of(target), wait=False, busy=busy))
         plan = planned(source, how, encoding)
         picture = read_picture(source, deep=True, **how.reading)
         check_read(picture, plan.head)

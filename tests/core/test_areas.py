@@ -1,5 +1,6 @@
 """What is computed in parts, box by box, equals the whole to the last bit; where it cannot, no seam is seen."""
 
+import errno
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 from srkit import Model, SrkitError, Wrapper
 from srkit.images import About, picture_from
 from srkit.nets import Loaded
+from srkit.upscale import memory, scratch
 from srkit.upscale.areas import Blended, Box, Mixed, PixelArray, Resized, Whole, cut, ramps
 from srkit.upscale.file import How, box_side, made_of
 from srkit.upscale.keep import colour_kept
@@ -273,6 +275,41 @@ def test_a_box_that_is_thinner_than_its_parts_is_divided_too():
         parts = divided(box, 4)
         assert all(part.height and part.width for part in parts)
         assert sum(part.height * part.width for part in parts) == box.height * box.width
+
+
+def test_a_disk_that_cannot_reserve_is_filled_instead(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    for has, call in ((True, unknown), (False, None)):
+        if has:
+            monkeypatch.setattr("os.posix_fallocate", call, raising=False)
+        else:
+            monkeypatch.delattr("os.posix_fallocate", raising=False)
+        path = tmp_path / f"pixels-{has}"
+        for size in (3_000_001, 5_000_000, 1_000_000):
+            scratch.reserve(path, size)
+            assert path.stat().st_size == size
+            assert path.stat().st_blocks * 512 >= size, "with no hole in it"
+
+
+def test_a_target_of_any_name_has_a_folder_of_its_own_for_its_pixels(tmp_path):
+    names = ["ž" * 125 + ".png", "ž" * 124 + "a.png", "a" * 251 + ".png", "b.png"]
+    folders = {scratch.folder_of(tmp_path / name) for name in names}
+    assert len(folders) == len(names)
+    for folder in folders:
+        folder.mkdir()
+        assert folder.name.startswith(".")
+
+
+def test_files_that_are_read_and_mapped_are_no_memory_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CONTROL", tmp_path)
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 700\nactive_file 100\n")
+    assert memory.below_limit() == 800
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.below_limit() is None
 
 
 # --- mixed and resized -----------------------------------------------------------------------------------------------

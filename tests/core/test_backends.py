@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from srkit import Backend, Model, PluginError, Registry
+from srkit import Backend, Model, OutputError, PluginError, Registry
 from srkit.testing import check
 from srkit.upscale.wrap import make_upscaler
 
@@ -37,6 +37,35 @@ def test_the_built_in_backend_gives_what_the_network_gives(registry, precision):
     else:
         assert not torch.equal(sr, plain)
         torch.testing.assert_close(sr, plain, rtol=0, atol=0.05)
+
+
+class Steep(nn.Module):
+    """Values on its way that fp16 does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Conv2d(3, 3, 1, groups=3, bias=False)
+        nn.init.constant_(self.up.weight, 3e5)
+
+    def forward(self, lr):
+        return (self.up(lr).float() / 3e5).repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def test_a_tile_that_is_not_finite_in_half_precision_is_computed_again_and_said(caplog):
+    registry = Registry()
+    registry.add("model", Model(name="steep", build=lambda scale: Steep(), scales=(2,)))
+    model = registry.choose("model", "steep")
+    lr = torch.rand(1, 3, 9, 9) / 2 + 0.5
+    sr = make_upscaler(Steep(), model, 2, precision="fp16")(lr)
+    torch.testing.assert_close(sr, lr.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    assert caplog.messages == ["a tile is not finite in fp16: computed again in fp32"]
+    with pytest.raises(OutputError, match="not finite"):
+        make_upscaler(Broken(), model, 2, precision="fp16")(lr)
+
+
+class Broken(Steep):
+    def forward(self, lr):
+        return super().forward(lr) * float("nan")
 
 
 def test_another_backend_is_given_the_network_in_evaluation_mode_at_one_scale(registry):
