@@ -296,7 +296,8 @@ def decode_jp2(source: Source, about: About, notices: Sequence[str]) -> Picture 
     except ImportError:
         return None
     try:
-        pixels = imagecodecs.jpeg2k_decode(source.bytes())
+        data = source.bytes()  # the codestream alone: with a profile beside it, imagecodecs takes RGB for YCC
+        pixels = imagecodecs.jpeg2k_decode(data[max(0, data.find(b"\xff\x4f\xff\x51")) :])
     except Exception as error:
         raise ImageError(f"{source.name} cannot be decoded, it may be truncated: {error}") from None
     if pixels.dtype != np.uint16 or pixels.ndim != 3:
