@@ -52,7 +52,7 @@ def decode_deep(
 
     told = list(notices)
     try:
-        image = two_planes(source) if in_two_planes(source, found) else load(source, found.format)
+        image = by_planes(source) if in_planes(source, found) else load(source, found.format)
         image, about = coloured(image, source, found, about, told, profile=profile)
         pixels = held(image, scratch)
         pixels = sixteen(pixels, range, told, scratch)
@@ -67,16 +67,17 @@ def decode_deep(
     return picture_from(pixels, about, "; ".join(dict.fromkeys(told)))
 
 
-def in_two_planes(source: Source, found: Header) -> bool:
-    """Whether a TIFF has gray and transparency each in a plane of its own, which libvips 8.18 reads wrongly."""
-    if found.format != "tiff" or found.channels != 2:
+def in_planes(source: Source, found: Header) -> bool:
+    """Whether a TIFF has separate planes that libvips 8.18 reads wrongly, two of them, or not at all, tiles."""
+    if found.format != "tiff":
         return False
     with source.open() as file:
         tags = Tags(file)
-        return tags.one(tiff.SAMPLES) == 2 and tags.one(tiff.PLANAR, 1) == 2
+        separate = tags.one(tiff.PLANAR, 1) == 2 and 1 < tags.one(tiff.SAMPLES, 1) < 9
+        return separate and tags.one(tiff.PHOTOMETRIC) in (1, 2) and (322 in tags.first or tags.one(tiff.SAMPLES) == 2)
 
 
-def two_planes(source: Source) -> "pyvips.Image":
+def by_planes(source: Source) -> "pyvips.Image":
     """Each plane as a gray picture of its own: the same file with another directory at its end."""
     from srkit.images.vips import load
 
@@ -85,20 +86,23 @@ def two_planes(source: Source) -> "pyvips.Image":
     tags = Tags(BytesIO(data))
     head = tags.order + ("Q" if tags.big else "I")
     kept = tiff.values_of(tags, tags.first, order=tags.order, leave=(338, *tiff.SUBS))
-    kept[tiff.SAMPLES] = kept[tiff.PLANAR] = tiff.Value(3, struct.pack(tags.order + "H", 1))
-    images = []
-    for plane in (0, 1):
+    for tag in (tiff.SAMPLES, tiff.PLANAR, tiff.PHOTOMETRIC):
+        kept[tag] = tiff.Value(3, struct.pack(tags.order + "H", 1))
+    images, count = [], tags.one(tiff.SAMPLES)
+    for plane in range(count):
         values = dict(kept)
         for tag in (tiff.BITS, tiff.SAMPLE_FORMAT, tiff.OFFSETS, tiff.COUNTS, 324, 325):
             if tag in values:
-                half = len(values[tag].data) // 2
-                values[tag] = tiff.Value(values[tag].kind, values[tag].data[plane * half : (plane + 1) * half])
+                size = len(values[tag].data) // count
+                values[tag] = tiff.Value(values[tag].kind, values[tag].data[plane * size : (plane + 1) * size])
         start = 8 if tags.big else 4
         pointer = struct.pack(head, len(data))
         alone = data[:start] + pointer + data[start + len(pointer) :]
         alone += tiff.packed(values, len(data), tags.order, big=tags.big)
         images.append(load(Source(source.name, data=alone), "tiff"))
-    return images[0].bandjoin(images[1])
+    joined = images[0].bandjoin(images[1:])
+    deep, gray = joined.format == "ushort", count < 3
+    return joined.copy(interpretation=("grey16" if deep else "b-w") if gray else ("rgb16" if deep else "srgb"))
 
 
 def coloured(

@@ -94,7 +94,11 @@ def read_deep(
     with source.open() as file:
         about, notices = about_of(file, found.format)
     if found.format == "tiff" or (found.format in LOADERS and (found.depth > 8 or found.width * found.height > LARGE)):
-        return decode_deep(source, found, about, notices, range=range, profile=profile, scratch=scratch)
+        try:
+            return decode_deep(source, found, about, notices, range=range, profile=profile, scratch=scratch)
+        except ImageError as error:
+            if "not configured" not in str(error):  # a compression of TIFF that libvips was built without: ZSTD, LZMA
+                raise
     if found.format == "heic" and found.depth > 8:
         deep = decode_heic(source, about, notices)
         return to_srgb(deep) if profile == "srgb" else deep

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -97,3 +98,26 @@ def test_a_picture_is_written_in_every_format_and_tifffile_reads_ours(tmp_path):
             write_pixels(tmp_path / "out.tif", pixels, None, encoding_for("out.tif"))
             read = tifffile.imread(tmp_path / "out.tif")
             np.testing.assert_array_equal(read if channels > 1 else read[..., None], pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_what_tifffile_writes_is_read_tiled_in_planes_and_big(channels):
+    import tifffile
+
+    pixels = np.random.default_rng(0).integers(0, 65536, (70, 90, channels), np.uint16)
+    kind = {"photometric": "rgb" if channels > 2 else "minisblack"}
+    kind |= {"extrasamples": ["unassalpha"]} if channels in (2, 4) else {}
+    for options in (
+        {"tile": (16, 32)},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"rowsperstrip": 7},
+        {"planes": (16, 16)},
+    ):
+        planes = options.pop("planes", None)
+        stored = pixels if planes is None else np.moveaxis(pixels, 2, 0).copy()
+        if planes is not None and channels > 1:
+            options |= {"planarconfig": "separate", "tile": planes}
+        file = BytesIO()
+        tifffile.imwrite(file, stored[..., 0] if channels == 1 and planes is None else stored, **kind, **options)
+        np.testing.assert_array_equal(read_picture(file.getvalue(), deep=True).channels(), pixels)
