@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from srkit.upscale.file import How, Plan, box_side, tile_of_plan
+from srkit.upscale.file import How, Plan, tile_of, tiles_of
+from srkit.upscale.render import boxes_of
 from srkit.upscale.tiles import OVERLAP, spans
 
 ENCODED = 25e6  # pixels of a result that are resized, rounded and encoded in a second on one core
@@ -22,9 +23,11 @@ def estimate(plan: Plan, how: How) -> Estimate:
     """Of one picture. Each network is run on small pictures once, to measure its pace."""
     width, height = plan.head.width, plan.head.height
     seconds = plan.size.canvas[0] * plan.size.canvas[1] / ENCODED
+    grid = tiles_of(plan, how)
+    tiles = len(boxes_of(*plan.size.canvas, *grid))
     if not plan.steps:
-        return Estimate(tiles_of(plan, how, 0, (width, height)), 0, 0.0, seconds)
-    tile = tile_of_plan(plan, how)
+        return Estimate(tiles, 0, 0.0, seconds)
+    tile = tile_of(plan, how, grid)
     memory = 0.0
     for number, step in enumerate(plan.steps):
         stage = how.networks.stage(step)
@@ -39,13 +42,4 @@ def estimate(plan: Plan, how: How) -> Estimate:
         if last:
             memory = stage.bytes_of_a_pixel * max(rows) * max(columns)
         width, height = width * step, height * step
-    boxes = tiles_of(plan, how, tile, (width, height))
-    return Estimate(boxes, tile, memory, seconds)
-
-
-def tiles_of(plan: Plan, how: How, tile: int, whole: tuple[int, int]) -> int:
-    """How many tiles the result is computed in. whole: (width, height) after the last network."""
-    stages = [how.networks.stage(step) for step in plan.steps]
-    side = box_side(whole[0], plan.size, stages, tile)
-    width, height = plan.size.canvas
-    return len(list(spans(width, side or width, 0))) * len(list(spans(height, side or height, 0)))
+    return Estimate(tiles, tile, memory, seconds)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from math import ceil, prod
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -27,9 +28,9 @@ from srkit.images import (
 from srkit.images.encoding import DEEP
 from srkit.upscale.areas import FINAL, Area, Box, Mixed, PixelArray, Resized
 from srkit.upscale.render import Result, alpha_of, render, source_of
-from srkit.upscale.scratch import Scratch, unfinished
+from srkit.upscale.scratch import Grid, Scratch, unfinished
 from srkit.upscale.sizes import Size, Wanted, chain, size_of
-from srkit.upscale.stages import Stage, at_size, tile_of, upscaled
+from srkit.upscale.stages import Stage, at_size, grid_of, upscaled
 
 RESIZED = 1024  # side of a tile that no network makes
 LANCZOS = "lanczos3"
@@ -168,7 +169,8 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
             with suppress(OSError):  # a cache that cannot be written keeps no two programs apart, and costs no picture
                 lock.enter_context(locked(lock_of(target), wait=False, busy=busy))
         plan = planned(source, how, encoding)
-        picture = read_picture(source, deep=True, **how.reading)
+        beside = target.parent if isinstance(target, Path) else None
+        picture = read_picture(source, deep=True, scratch=beside, **how.reading)
         check_read(picture, plan.head)
         plan = replace(plan, depth=depth_for(encoding, picture.depth))
         for line in (*plan.notices, picture.notice, *plan.size.lines):
@@ -177,12 +179,12 @@ def opened(source: Given, target: Target, how: How, encoding: Encoding, tell: Ca
         mask = how.protect(picture)
         key = key_of(source, plan, how, mask)
         begun = unfinished(target, key) if isinstance(target, Path) else None
-        tile = tile_of_plan(plan, how) if begun is None else begun
-        result, side = result_of(picture, plan, how, mask, tile, tell)
-        boxes = result.boxes(side)
+        grid = begun or tiles_of(plan, how)
+        result = result_of(picture, plan, how, mask, grid, tell)
+        boxes = result.boxes(*grid)
         scratch = None
         if isinstance(target, Path) and len(boxes) > 1:
-            scratch = Scratch(target, key, tile, result.shape, result.dtype, len(boxes))
+            scratch = Scratch(target, key, grid, result.shape, result.dtype, len(boxes))
             if scratch.done:
                 tell(f"{scratch.done} of {len(boxes)} tiles are there from before")
         pixels = np.empty(result.shape, result.dtype) if scratch is None else scratch.pixels
@@ -237,27 +239,34 @@ def made_of(picture: Picture, how: How, *, tell: Callable[[str], None] = lambda 
     channels = (1 if picture.gray else 3) + (picture.alpha is not None)
     head = Header("", width, height, picture.depth, channels)
     plan = Plan(head, size, steps_of(how, size.factor), channels, picture.depth)
-    tile = tile_of_plan(plan, how)
-    result, side = result_of(picture, plan, how, how.protect(picture), tile, tell)
+    grid = tiles_of(plan, how)
+    result = result_of(picture, plan, how, how.protect(picture), grid, tell)
     pixels = np.empty(result.shape, result.dtype)
-    render(result, pixels, result.boxes(side), tell=tell)
+    render(result, pixels, result.boxes(*grid), tell=tell)
     return pixels
 
 
-def tile_of_plan(plan: Plan, how: How) -> int:
-    """Side of a tile in pixels of what the last network is given; 0 for none."""
-    return tile_of(how.networks.stage(plan.steps[-1]), how.tile) if plan.steps else 0
+def tiles_of(plan: Plan, how: How) -> Grid:
+    """(rows, columns) of tiles that a result is computed in."""
+    (width, height), (whole, _) = plan.size.canvas, plan.size.virtual
+    if not plan.steps:
+        return -(-height // RESIZED), -(-width // RESIZED)
+    stages = [how.networks.stage(step) for step in plan.steps]
+    if any(stage.whole for stage in stages):
+        return 1, 1
+    given = plan.head.width * prod(plan.steps[:-1]) / whole  # pixels to the last network, for one of the result
+    return grid_of(stages[-1], ceil(width * given), ceil(height * given), how.tile)
 
 
 def result_of(
-    picture: Picture, plan: Plan, how: How, mask: np.ndarray | None, tile: int, tell: Callable[[str], None]
-) -> tuple[Result, int]:
-    """(what is to be computed, the side of its boxes). mask: what is protected."""
+    picture: Picture, plan: Plan, how: How, mask: np.ndarray | None, grid: Grid, tell: Callable[[str], None]
+) -> Result:
+    """What is to be computed. mask: what is protected. grid: (rows, columns) of its tiles."""
     size = plan.size
     stages = [how.networks.stage(step) for step in plan.steps]
     device = stages[0].device if stages else torch.device("cpu")
     source = source_of(picture, device)
-    area = upscaled(source, stages, tile, tell)
+    area = upscaled(source, stages, tile_of(plan, how, grid), tell)
     method = how.networks.resize() or FINAL if how.strength else LANCZOS
     rounded = not stages and picture.depth == 8  # as MATLAB does, where nothing but the resize is made
     colour = at_size(area, *size.virtual, method, level=255 if rounded else None)
@@ -270,7 +279,7 @@ def result_of(
     red, green, blue = size.colour or (255, 255, 255)
     pad = (red / 255, green / 255, blue / 255)
     alpha = alpha_of(picture, *size.virtual)
-    result = Result(
+    return Result(
         colour,
         alpha,
         gray=picture.gray and len(set(pad)) == 1,
@@ -279,7 +288,15 @@ def result_of(
         pad=pad,
         dtype=dtype,
     )
-    return result, box_side(area.width, size, stages, tile)
+
+
+def tile_of(plan: Plan, how: How, grid: Grid) -> int:
+    """Side of the largest tile in pixels of what the last network is given; 0 where none are wanted."""
+    if how.tile == 0:
+        return 0
+    given = plan.head.width * prod(plan.steps[:-1]) / plan.size.virtual[0]
+    sides = (-(-side // parts) * given for side, parts in zip(reversed(plan.size.canvas), grid, strict=True))
+    return max(1, ceil(max(sides)))
 
 
 def lanczos(source: Area, size: Size) -> Area:
@@ -287,15 +304,6 @@ def lanczos(source: Area, size: Size) -> Area:
     if (source.width, source.height) == size.virtual:
         return source
     return Resized(source, size.virtual[1], size.virtual[0], LANCZOS)
-
-
-def box_side(whole: int, size: Size, stages: Sequence[Stage], tile: int) -> int:
-    """Side of a box of the result that takes one tile of the last network. whole: the width of what that makes."""
-    if not stages:
-        return RESIZED
-    if not tile or any(stage.whole for stage in stages):
-        return 0
-    return max(64, round(tile * stages[-1].scale * size.virtual[0] / whole))
 
 
 def key_of(source: Given, plan: Plan, how: How, mask: np.ndarray | None) -> str:

@@ -38,12 +38,16 @@ class Result:
     def shape(self) -> tuple[int, int, int]:
         return self.canvas[1], self.canvas[0], (1 if self.gray else 3) + (self.alpha is not None)
 
-    def boxes(self, tile: int) -> list[Box]:
-        """Equal boxes of at most `tile` pixels, row by row, in the canvas; one where `tile` is 0."""
-        width, height = self.canvas
-        rows = [(a, b) for _, _, a, b in spans(height, tile or height, 0)]
-        columns = [(a, b) for _, _, a, b in spans(width, tile or width, 0)]
-        return [Box(*row, *column) for row in rows for column in columns]
+    def boxes(self, rows: int, columns: int) -> list[Box]:
+        """The canvas in about so many equal boxes, row by row."""
+        return boxes_of(*self.canvas, rows, columns)
+
+
+def boxes_of(width: int, height: int, rows: int, columns: int) -> list[Box]:
+    """A canvas in about so many equal boxes, row by row; small ones are at least a pixel."""
+    down = [(a, b) for _, _, a, b in spans(height, -(-height // rows), 0)]
+    across = [(a, b) for _, _, a, b in spans(width, -(-width // columns), 0)]
+    return [Box(*row, *column) for row in down for column in across]
 
 
 def source_of(picture: Picture, device: torch.device | str = "cpu") -> PixelArray:

@@ -20,19 +20,22 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 ENDING = ".unfinished"
 UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that cannot reserve
 
+Grid = tuple[int, int]  # rows and columns of tiles
+
 
 class Scratch:
     """Room for `shape` pixels of `dtype` in `tiles` tiles, beside `target`.
 
     key: what decides the pixels. What is found under another key, or was written before the machine was last started,
-    whose memory may not have reached the disk, is begun again. tile: as `unfinished` gives it back.
+    whose memory may not have reached the disk, is begun again. grid: rows and columns of tiles, as `unfinished` gives
+    them back.
     """
 
-    def __init__(self, target: Path, key: str, tile: int, shape: tuple[int, ...], dtype: np.dtype, tiles: int):
+    def __init__(self, target: Path, key: str, grid: Grid, shape: tuple[int, ...], dtype: np.dtype, tiles: int):
         self.folder = folder_of(target)
-        about = {"key": key, "boot": boot(), "tile": tile}
+        about = {"key": key, "boot": boot(), "grid": list(grid)}
         try:
-            if unfinished(target, key) != tile:
+            if unfinished(target, key) != grid:
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             size = int(np.prod(shape)) * dtype.itemsize
@@ -56,12 +59,13 @@ class Scratch:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def unfinished(target: Path, key: str) -> int | None:
-    """The tile of a result that was begun under the same key, None where there is none."""
-    with suppress(OSError, ValueError, AttributeError):
+def unfinished(target: Path, key: str) -> Grid | None:
+    """The tiles of a result that was begun under the same key, None where there is none."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
         about = json.loads((folder_of(target) / "job.json").read_text())
-        if about.get("key") == key and about.get("boot") == boot() and isinstance(about.get("tile"), int):
-            return int(about["tile"])
+        if about.get("key") == key and about.get("boot") == boot():
+            rows, columns = about.get("grid")
+            return int(rows), int(columns)
     return None
 
 

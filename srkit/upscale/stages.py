@@ -12,8 +12,8 @@ from torch import Tensor
 from srkit.nets import Loaded, Precision
 from srkit.plugins import Choice
 from srkit.upscale.areas import FINAL, Area, Blended, Resized, Upscaled, Whole
-from srkit.upscale.memory import bytes_of_a_pixel, free_memory, tile_for
-from srkit.upscale.tiles import OVERLAP
+from srkit.upscale.memory import bytes_of_a_pixel, free_memory, room_for
+from srkit.upscale.tiles import OVERLAP, TILE, grid
 from srkit.upscale.wrap import Upscale, make_upscaler
 
 Change = Callable[[Upscale, int], tuple[Upscale, int]]
@@ -110,11 +110,17 @@ def stage_of(
     )
 
 
-def tile_of(stage: Stage, asked: int | None) -> int:
-    """Side of a tile in pixels of what the stage is given: as asked for, or as there is memory for; 0 is none."""
+def grid_of(stage: Stage, width: int, height: int, asked: int | None) -> tuple[int, int]:
+    """(rows, columns) of tiles of what the last stage is given: as asked for by their side, or as there is memory for.
+
+    asked: 0 is one tile. A picture of no more than 384 times 384 pixels is one without being asked.
+    """
+    if asked == 0 or stage.whole or (asked is None and width * height <= TILE**2):
+        return 1, 1
     if asked is not None:
-        return asked
-    return tile_for(stage.bytes_of_a_pixel, free_memory(stage.device), stage.multiple)
+        return -(-height // asked), -(-width // asked)
+    margin = OVERLAP if stage.margin is None else stage.margin
+    return grid(width, height, room_for(stage.bytes_of_a_pixel, free_memory(stage.device)), margin + stage.multiple - 1)
 
 
 def upscaled(below: Area, stages: Sequence[Stage], tile: int, tell: Callable[[str], None] = lambda line: None) -> Area:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 TILE = 384  # LR pixels: small photos go whole, and EDSR's x4 upsampler stays near 1 GB
+SMALLEST = 64  # LR pixels: side of a tile, where memory allows no more
 OVERLAP = 32  # LR pixels, where a network does not say how far it sees
 
 
@@ -22,6 +23,23 @@ def spans(length: int, tile: int, overlap: int, multiple: int = 1) -> Iterator[t
     for start in range(0, length, tile):
         stop = min(start + tile, length)
         yield max(0, start - overlap), min(length, stop + overlap), start, stop
+
+
+def grid(width: int, height: int, room: int, margin: int) -> tuple[int, int]:
+    """(rows, columns) of tiles that compute the fewest pixels; a tile with `margin` around it has at most `room`."""
+
+    def reach(length: int, parts: int) -> int:
+        return -(-length // parts) + margin * min(2, parts - 1)
+
+    best: tuple[int, int, int] | None = None
+    rows = -(-height // SMALLEST)
+    for columns in range(1, -(-width // SMALLEST) + 1):
+        while rows > 1 and reach(height, rows - 1) * reach(width, columns) <= room:
+            rows -= 1  # more columns leave room for higher tiles
+        if reach(height, rows) * reach(width, columns) <= room:
+            computed = (height + 2 * margin * (rows - 1)) * (width + 2 * margin * (columns - 1))
+            best = min(filter(None, (best, (computed, rows, columns))))
+    return best[1:] if best else (rows, -(-width // SMALLEST))
 
 
 def tiled(

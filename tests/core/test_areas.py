@@ -13,10 +13,10 @@ from srkit.images import About, picture_from
 from srkit.nets import Loaded
 from srkit.upscale import memory, scratch
 from srkit.upscale.areas import Blended, Box, Mixed, PixelArray, Resized, Whole, cut, ramps
-from srkit.upscale.file import How, box_side, made_of
+from srkit.upscale.file import How, made_of
 from srkit.upscale.keep import colour_kept
 from srkit.upscale.render import Result, divided, render
-from srkit.upscale.sizes import Size, Wanted
+from srkit.upscale.sizes import Wanted
 from srkit.upscale.stages import Stage, at_size, stage_of, upscaled
 from srkit.upscale.tiles import spans
 
@@ -59,7 +59,7 @@ def assert_parts_equal_the_whole(source, stages, tile, size):
     area = upscaled(source, stages, tile, told.append)
     result = Result(at_size(area, *size), None, False, size)
     assert told == []
-    boxes = result.boxes(box_side(area.width, Size(size, size), stages, tile))
+    boxes = result.boxes(*(-(-side // (2 * tile)) for side in reversed(size)))
     assert len(boxes) > 1
     for box in boxes:
         assert torch.equal(result.colour.read(box), cut(expected, box, 0, 0)), box
@@ -176,7 +176,7 @@ def test_blended_windows_are_computed_once_and_few_are_kept():
     source = PixelArray(pixels_of(height=400, width=160))
     area = Blended(source, call, 2, tile=40, overlap=8)
     most = 0
-    for box in Result(area, None, False, (320, 800)).boxes(80):
+    for box in Result(area, None, False, (320, 800)).boxes(10, 4):
         expected = repeated(source.read(Box(box.top // 2, box.bottom // 2, box.left // 2, box.right // 2)))
         torch.testing.assert_close(area.read(box), expected)
         most = max(most, len(area.kept))
@@ -266,7 +266,7 @@ def test_out_of_memory_on_the_whole_picture_says_what_can_be_done():
     result, pixels = Result(area, None, False, (122, 94)), np.empty((94, 122, 3), np.uint8)
     told = []
     with pytest.raises(SrkitError, match="memory does not suffice for 61x47 pixels at once: --tile 512 computes"):
-        render(result, pixels, result.boxes(0), tell=told.append)
+        render(result, pixels, result.boxes(1, 1), tell=told.append)
     assert told == [], "smaller boxes of the result would not help"
 
 
@@ -323,7 +323,7 @@ def test_what_a_mask_leaves_is_exactly_one_of_both_in_parts_as_in_the_whole():
     assert share.read(Box(0, 94, 0, 122)).min() < -0.01, "a resized mask overshoots"
     area = Mixed(one, other, share)
     whole = area.read(Box(0, 94, 0, 122))
-    for box in Result(area, None, False, (122, 94)).boxes(16):
+    for box in Result(area, None, False, (122, 94)).boxes(6, 8):
         assert torch.equal(area.read(box), cut(whole, box, 0, 0))
     assert torch.equal(whole[..., :16, :], other.read(Box(0, 16, 0, 122)))
     assert torch.equal(whole[..., 26:54, 46:84], one.read(Box(26, 54, 46, 84)))
