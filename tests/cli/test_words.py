@@ -83,7 +83,7 @@ WRONG = {
     "no pictures": ("upscale empty --model bicubic", "no pictures in 'empty'"),
     "plugin": ("plugins edsrr", "nothing is called 'edsrr'; did you mean 'edsr'?"),
     "checkpoint": ("upscale photo.png --model best.safetensor", "best.safetensor"),
-    "scale of a model": ("upscale photo.png --scale 99", "beyond the limit of 64"),
+    "scale of a model": ("upscale photo.png --model nearest --scale 99", "beyond the limit of 64"),
 }
 
 
