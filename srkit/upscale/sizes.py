@@ -70,6 +70,8 @@ class Wanted:
         """UsageError for the first value that cannot be meant."""
         if self.scale is not None and not (isfinite(self.scale) and 0 < self.scale <= MOST_SIDE):
             raise UsageError(f"--scale {self.scale:g} is not a factor; write 2, 4 or 2.7")
+        if self.scale is not None and self.scale > LARGEST_FACTOR:
+            raise UsageError(beyond(self.scale))
         for way in ("width", "height", "long_edge"):
             if (pixels := getattr(self, way)) is not None and not 1 <= pixels <= MOST_SIDE:
                 raise UsageError(f"{WORDS[way]} {pixels} is not a number of pixels, from 1 to {MOST_SIDE:,}")
@@ -361,7 +363,7 @@ def chain(scales: Iterable[int], factor: float) -> tuple[int, ...]:
     """
     offered = sorted(set(scales))
     if factor > LARGEST_FACTOR:
-        raise UsageError(f"{factor:.4g} times larger is beyond the limit of {LARGEST_FACTOR}; name a smaller size")
+        raise UsageError(beyond(factor))
     needed = factor * (1 - 1e-9)  # of a division's last bit
     if offered[0] >= needed:
         return (offered[0],)
@@ -376,6 +378,10 @@ def chain(scales: Iterable[int], factor: float) -> tuple[int, ...]:
         best += [each for each, size in sized if size >= needed]
         chains = [each for each, size in sized if size < needed]
     return min(best, key=lambda each: (prod(each), len(each), each))
+
+
+def beyond(factor: float) -> str:
+    return f"{factor:.4g} times larger is beyond the limit of {LARGEST_FACTOR}; name a smaller size"
 
 
 def papers_table(dpi: float = PRINT_DPI) -> tuple[list[str], list[list[str]]]:
