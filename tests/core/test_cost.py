@@ -128,8 +128,9 @@ def test_memory_is_that_of_the_run_and_not_of_what_was_before(registry):
 
     torch.ones(50, 1000, 1000)
     net = given(registry, lambda scale: Large())
-    (memory,) = [c for c in measure(net, (), row(), [(8, 8)], seconds=0) if c.name == "memory"]
-    assert 39e6 < memory.value < 60e6
+    # Several times, since the system may take other pages of a large process back meanwhile.
+    costs = [cost for _ in range(5) for cost in measure(net, (), row(), [(8, 8)], seconds=0)]
+    assert 39e6 < max(cost.value for cost in costs if cost.name == "memory") < 60e6
 
 
 def test_too_much_memory_is_a_row_and_the_rest_is_measured(registry):
