@@ -254,7 +254,7 @@ def ladder_of(request: Request, registry: Registry, meter: Any) -> "Ladder":
 
 
 def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> None:
-    """Say what the network is computed in where it is not fp32, with what that costs where it was measured."""
+    """Say what the network is computed in, with what that costs where it is not fp32 and was measured."""
     from srkit.nets import precision_of
     from srkit.weights.offered import RANKED_BY, claims_at
 
@@ -262,14 +262,17 @@ def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> Non
     used = (
         backend.options.get("precision", "fp32") if backend else precision_of(loaded, ladder.device, ladder.precision)
     )
+    by = backend.label if backend else "PyTorch"
     if used == "fp32":
         if asked not in (None, "fp32", "auto"):
             display.say(f"{loaded.label} is an interpolation and is computed in fp32")
+        elif backend or loaded.model.component.trainable:
+            display.say(f"in fp32, by {by}")
         return
     claims = claims_at(loaded.weights, loaded.scale) if loaded.weights and not ladder.wrappers else {}
     exact, half = claims.get(RANKED_BY), claims.get(f"{RANKED_BY} {used}")
     loss = "" if exact is None or half is None else f"; PSNR on Set5 (protocol y) changes by {half - exact:+.4f} dB"
-    display.say(f"computed in {used}{loss}")
+    display.say(f"computed in {used} by {by}{loss}")
 
 
 def tell_model(loaded: "Loaded", named: bool) -> None:
