@@ -66,9 +66,13 @@ def inputs_of(words: Sequence[str]) -> Found:
 
 
 def parted(word: str) -> list[str]:
-    """The word, or the parts between its commas where there is no such file and they all exist."""
+    """The word where there is such a file, else its parts between commas, as every list of a command line is read."""
+    if "," not in word or os.path.lexists(word):
+        return [word]
     parts = [part.strip() for part in word.split(",") if part.strip()]
-    return parts if parts and not os.path.lexists(word) and all(map(os.path.lexists, parts)) else [word]
+    if not parts:
+        raise UsageError(f"no picture is named in '{word}'")
+    return parts
 
 
 def existing(word: str) -> Path:

@@ -32,6 +32,7 @@ LISTS = {
         "self-ensemble self-ensemble x8",
         "no wrapper called 'x8'",
     ),
+    "try --models": ("a.png *", "bicubic nearest linear", "no model called 'linear'"),
     "sweep --vary": ("*", "l1 l2 l3", "no loss called 'l3'"),
     "gallery models": ("*", "bicubic nearest linear", "no model called 'linear'"),
     "plugins uninstall packages": ("*", "srkit-a srkit-b srkit", "srkit itself is not a plugin"),

@@ -170,7 +170,7 @@ def test_the_precision_is_fp32_unless_asked_and_its_cost_is_printed(run_srkit, p
         code, _, err = run_srkit(*words, *(["--precision", precision] if precision else []), "-o", "out.png")
         assert code == 0, err
         half = precision == "bf16" or (precision == "auto" and flags == "avx512_bf16")
-        assert ("computed in bf16; PSNR on Set5 (protocol y) changes by -0.00" in err) == half
+        assert ("computed in bf16 by PyTorch; PSNR on Set5 (protocol y) changes by -0.00" in err) == half
         assert ("computed in" in err) == half
         pixels[precision] = read_rgb("out.png").astype(int)
     assert (pixels[""] == pixels["fp32"]).all()

@@ -114,7 +114,7 @@ def test_a_strangers_file_is_used_like_a_checkpoint(run_srkit, registry, photo):
     Image.fromarray(photo[:30, :41]).save("p.png")
     code, out, err = run_srkit("upscale", "p.png", "--model", "e.pt")
     assert (code, out) == (0, "p_edsr_x2.png  (41x30 -> 82x60)\n")
-    assert err == "srkit: edsr x2 from e.pt, assuming res_scale=1.0\n"
+    assert err == "srkit: edsr x2 from e.pt, assuming res_scale=1.0\nsrkit: in fp32, by PyTorch\n"
     code, out, err = run_srkit("bench", "e.pt", "--models", "nearest", "--sets", "samples", "--scales", "2", "--json")
     assert code == 0, err
     rows = {row["model"]: row for row in json.loads(out)["rows"]}

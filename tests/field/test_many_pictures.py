@@ -247,7 +247,7 @@ def test_what_is_no_file_is_told_as_what_it_is():
             "a\0b.png": r"^'a\\x00b.png' cannot be the name of a file$",
             "x" * 300: "cannot be read: OSError: .*File name too long",
             "empty": "^no pictures in 'empty'$",
-            ",": "^no picture ','",
+            ",": "^no picture is named in ','",
         }.items():
             with pytest.raises(UsageError, match=message) as error:
                 found("photo.png", word)
