@@ -143,6 +143,8 @@ def ends_or_inputs(request: Request) -> "tuple[Ends | None, Found]":
         if target.exists() and target.samefile(source):
             raise UsageError(f"-o '{target}' is the picture itself; name another file")
         return None, found
+    if request.confidence is not None:
+        raise UsageError("--confidence is of a picture file, not of a pipe or an address; save it first")
     if request.receipt == "sidecar":
         raise UsageError("a receipt beside the picture wants a file; --receipt xmp is kept within it")
     if ends.target == STD and request.as_json and not request.dry_run:
