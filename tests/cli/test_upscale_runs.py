@@ -285,7 +285,7 @@ def test_a_dry_run_predicts_pixels_and_makes_nothing(run_srkit, folder, tmp_path
         (tmp_path / "out").rmdir()
     code, out, err = run_srkit("upscale", "in", *WORDS, "--dry-run")
     assert code == 0
-    assert "a_edsr-small_x2.png  (115x90 -> 230x180), x2, 12 tiles of 32 pixels, " in out
+    assert "a_edsr-small_x2.png  (115x90 -> 230x180), x2, 12 tiles of 30 pixels, " in out
     assert "3 pictures in about" in err
     (folder / "bad.png").write_text("no picture")
     code, _, err = run_srkit("upscale", "in", "--model", "bicubic", "--dry-run")
@@ -298,6 +298,7 @@ def test_a_network_is_measured_once_for_a_folder(run_srkit, folder, monkeypatch)
     from srkit.upscale import stages
 
     tried = []
+    monkeypatch.setattr(stages, "TILE", 32)  # pictures that are smaller are not tried
     monkeypatch.setattr(stages, "bytes_of_a_pixel", lambda *_: tried.append(1) or 1e5)
     assert run_srkit("upscale", "in", "-o", "out", "--model", "edsr-small", "--scale", "2")[0] == 0
     assert len(tried) == 1
