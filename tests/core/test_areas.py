@@ -24,7 +24,7 @@ NETS = {
     "edsr": {"n_resblocks": 2, "n_feats": 32},
     "mdsr": {"n_resblocks": 2, "n_feats": 32},
     "srresnet": {"n_resblocks": 2, "n_feats": 32},
-    "vdsr": {"n_feats": 32},
+    "vdsr": {"n_feats": 32, "depth": 8},
 }
 TILES = (20, 41, 64)  # in pixels of an input that has 131x97
 LARGE = (97, 131)
