@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import dataclass, field
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -329,13 +330,39 @@ def test_what_a_mask_leaves_is_exactly_one_of_both_in_parts_as_in_the_whole():
     assert torch.equal(whole[..., 26:54, 46:84], one.read(Box(26, 54, 46, 84)))
 
 
-def test_a_network_in_training_computes_as_in_evaluation_from_two_threads(registry):
-    """A call that ends sets the network back, which must not reach another call."""
-    from concurrent.futures import ThreadPoolExecutor
+class Watched(nn.Module):
+    """Two calls that run into each other where they can; in which mode they end."""
 
-    one = stage(registry, "srresnet")
-    lr = PixelArray(pixels_of()).read(Box(0, 47, 0, 61))
-    expected = one.call(lr)
-    with ThreadPoolExecutor(2) as threads:
-        made = list(threads.map(lambda _: one.call(lr), range(12)))
-    assert all(torch.equal(sr, expected) for sr in made)
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.one_is_over = Event(), Event(), Event()
+        self.modes = []
+
+    def forward(self, lr):
+        if not self.one.is_set():
+            self.one.set()
+            self.two.wait(0.2)
+        else:
+            self.two.set()
+            self.one_is_over.wait(0.2)
+        self.modes.append(self.training)
+        return repeated(lr)
+
+
+def test_a_call_that_ends_sets_no_other_back_to_training(registry):
+    net = Watched()
+    registry.add("model", Model(name="watched", build=lambda scale: net, receptive_field=0))
+    one = stage(registry, "watched")
+    lr = torch.rand(1, 3, 8, 8)
+
+    def first():
+        one.call(lr)
+        net.one_is_over.set()
+
+    thread = Thread(target=first)
+    thread.start()
+    net.one.wait()
+    one.call(lr)
+    thread.join()
+    assert net.modes == [False, False]
+    assert net.training
