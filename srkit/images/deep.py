@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from srkit.images.read import Profile, Range
 
-HELD = 96 << 20  # bytes of pixels that are kept in memory; more go into a mapped file
+HELD = 30 << 20  # bytes of pixels that are kept in memory; more go into a mapped file
 BAND = 8 << 20  # values that are worked on at once
 TYPES = {
     "uchar": np.uint8, "char": np.int8, "ushort": np.uint16, "short": np.int16, "uint": np.uint32, "int": np.int32,

@@ -68,17 +68,32 @@ class Upscaled:
     """What `call`, a function of a part of a picture, makes of the area below.
 
     margin: how many pixels around a part can change what is made of it. multiple: of all sizes and places, as windows
-    of attention want it.
+    of attention want it. least: height and width of the parts that `call` is given, where the picture has as much:
+    parts of one size take the same memory again, where each new size would take new.
     """
 
-    def __init__(self, below: Area, call: Callable[[Tensor], Tensor], scale: int, margin: int, multiple: int = 1):
+    def __init__(
+        self,
+        below: Area,
+        call: Callable[[Tensor], Tensor],
+        scale: int,
+        margin: int,
+        multiple: int = 1,
+        *,
+        least: tuple[int, int] = (0, 0),
+    ):
         self.below, self.call, self.scale, self.margin, self.multiple = below, call, scale, margin, multiple
+        self.least = least
         self.height, self.width = below.height * scale, below.width * scale
 
     def read(self, box: Box) -> Tensor:
         height, width = self.below.height, self.below.width
-        rows = self.enlarged(self.reach(box.top, box.bottom, height), height, LEAST)
-        columns = self.reach(box.left, box.right, width)
+        tall, wide = (
+            least if 2 * side > least * self.scale else 0  # a tile that is halved for memory is to take less
+            for least, side in zip(self.least, (box.height, box.width), strict=True)
+        )
+        rows = self.enlarged(self.reach(box.top, box.bottom, height), height, max(LEAST, tall))
+        columns = self.enlarged(self.reach(box.left, box.right, width), width, wide)
         columns = self.enlarged(columns, width, -(-LEAST * LEAST // (rows[1] - rows[0])))
         rows = self.enlarged(rows, height, -(-LEAST * LEAST // (columns[1] - columns[0])))
         sr = self.call(self.below.read(Box(*rows, *columns)))

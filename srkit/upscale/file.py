@@ -266,7 +266,7 @@ def result_of(
     stages = [how.networks.stage(step) for step in plan.steps]
     device = stages[0].device if stages else torch.device("cpu")
     source = source_of(picture, device)
-    area = upscaled(source, stages, tile_of(plan, how, grid), tell)
+    area = upscaled(source, stages, tile_of(plan, how, grid), tell, least=parts_of(plan, grid, stages))
     method = how.networks.resize() or FINAL if how.strength else LANCZOS
     rounded = not stages and picture.depth == 8  # as MATLAB does, where nothing but the resize is made
     colour = at_size(area, *size.virtual, method, level=255 if rounded else None)
@@ -292,11 +292,23 @@ def result_of(
 
 def tile_of(plan: Plan, how: How, grid: Grid) -> int:
     """Side of the largest tile in pixels of what the last network is given; 0 where none are wanted."""
-    if how.tile == 0:
-        return 0
+    return max(1, *sides_of(plan, grid)) if how.tile != 0 else 0
+
+
+def sides_of(plan: Plan, grid: Grid) -> tuple[int, int]:
+    """(height, width) of a tile in pixels of what the last network is given."""
     given = plan.head.width * prod(plan.steps[:-1]) / plan.size.virtual[0]
-    sides = (-(-side // parts) * given for side, parts in zip(reversed(plan.size.canvas), grid, strict=True))
-    return max(1, ceil(max(sides)))
+    height, width = (ceil(-(-side // n) * given) for side, n in zip(reversed(plan.size.canvas), grid, strict=True))
+    return height, width
+
+
+def parts_of(plan: Plan, grid: Grid, stages: Sequence[Stage]) -> tuple[int, int]:
+    """(height, width) of what the last network is given for a tile, so that it is one size for all."""
+    if not stages or grid == (1, 1) or stages[-1].margin is None:
+        return 0, 0
+    margin = stages[-1].margin + stages[-1].multiple - 1
+    tall, wide = (side + margin * min(2, n - 1) for side, n in zip(sides_of(plan, grid), grid, strict=True))
+    return tall, wide
 
 
 def lanczos(source: Area, size: Size) -> Area:

@@ -123,8 +123,18 @@ def grid_of(stage: Stage, width: int, height: int, asked: int | None) -> tuple[i
     return grid(width, height, room_for(stage.bytes_of_a_pixel, free_memory(stage.device)), margin + stage.multiple - 1)
 
 
-def upscaled(below: Area, stages: Sequence[Stage], tile: int, tell: Callable[[str], None] = lambda line: None) -> Area:
-    """The area after all stages. tile: 0 computes each stage whole. tell(line): what is not exact about it."""
+def upscaled(
+    below: Area,
+    stages: Sequence[Stage],
+    tile: int,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    least: tuple[int, int] = (0, 0),
+) -> Area:
+    """The area after all stages. tile: 0 computes each stage whole. tell(line): what is not exact about it.
+
+    least: (height, width) of all parts that the last network is given.
+    """
     area = below
     for number, stage in enumerate(stages):
         call = clipped(stage.call) if number else stage.call
@@ -137,7 +147,8 @@ def upscaled(below: Area, stages: Sequence[Stage], tile: int, tell: Callable[[st
                 why = f"needs whole windows of {stage.multiple} pixels" if odd else "has no bounded receptive field"
                 tell(f"{stage.label} {why}: its tiles are blended, not exact")
         else:
-            area = Upscaled(area, call, stage.scale, stage.margin, stage.multiple)
+            last = number == len(stages) - 1
+            area = Upscaled(area, call, stage.scale, stage.margin, stage.multiple, least=least if last else (0, 0))
     return area
 
 
