@@ -221,7 +221,8 @@ def srkit_datasets():
     Slow.read.clear()
     monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "other-cache"))
     assert run_srkit("train", *words[:-1], "again")[0] == 0
-    assert len(Slow.read) == 40
+    assert set(Slow.read) == set(range(40))
+    assert len(Slow.read) <= 41, "one is looked at to know whether it brings its LR"
     packs = [next((tmp_path / name).rglob("slow-*.pack")).read_bytes() for name in ("own-cache", "other-cache")]
     assert packs[0] == packs[1]
 
