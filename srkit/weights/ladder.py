@@ -50,15 +50,12 @@ class Ladder:
 
     def found_scales(self) -> tuple[int, ...]:
         if self.word is None:
-            tags = (TAG_OF_PHOTOS, TAG_OF_TABLES)
-            found = {
-                scale
-                for entry in self.registry.of("model")
-                for weights in entry.component.weights
-                if weights.resource and weights.tag in tags
-                for scale in weights.scales
-            }
-            return tuple(sorted(found)) or (self.load(self.scale).scale,)
+            for tag in (TAG_OF_PHOTOS, TAG_OF_TABLES):  # a chain for photographs before one network for clean pictures
+                weights = [each for entry in self.registry.of("model") for each in entry.component.weights]
+                found = {scale for each in weights if each.resource and each.tag == tag for scale in each.scales}
+                if found:
+                    return tuple(sorted(found))
+            return (self.load(self.scale).scale,)
         if is_path(self.word):
             path = find_checkpoint(self.word, self.downloads)
             if is_own(path):

@@ -8,6 +8,7 @@ import torch
 
 from srkit import Model, NoWeights, Registry, UnknownName, Weights
 from srkit.checkpoint import save_tensors
+from srkit.weights.ladder import Ladder
 from srkit.weights.loading import find_tensors, load_model
 from srkit.weights.offered import Offer, claims_at, for_pictures, offers
 
@@ -122,3 +123,10 @@ def test_somebody_with_a_picture_gets_the_best_installed_photo_model_and_nothing
     with pytest.raises(NoWeights, match=r"x4; there are some for x2, x3\. Use --model bicubic"):
         for_pictures(registry, 4)
     assert for_pictures(registry_of(model("late", weights(4, tag="photo"))), None)[1] == 4
+
+
+def test_a_chain_of_photo_models_is_taken_before_one_for_clean_pictures():
+    """x3 of a photograph is x2 twice and a resize, until a photo model for x3 is there."""
+    registry = registry_of(model("a", weights(2, "photo"), weights(2, "bicubic"), weights(3, "bicubic")))
+    assert Ladder(registry).scales() == (2,)
+    assert Ladder(registry_of(model("a", weights(2, "bicubic"), weights(3, "bicubic")))).scales() == (2, 3)
