@@ -1,12 +1,12 @@
 """Read thousands of damaged pictures: no traceback, no crash, nothing that takes ten seconds or a gigabyte.
 
-    python benchmarks/mutated_pictures.py [--count 5000] [--seed 0] [--keep FOLDER] [FILE ...]
+    python benchmarks/mutated_pictures.py [--count 5000] [--seed 0] [--keep FOLDER] [--upscale] [FILE ...]
 
 Small pictures in every format that is written, of 8 and 16 bits, with metadata, and the files given, are damaged by
 changed, cut, doubled and moved bytes, more often at their beginning. Each is read as training reads it and with all its
 bits; what is read is written as PNG and has to be whole. A crash of a library ends only the process of its batch, and
 counts. Prints a line for each file that does what none may, and a table of what came out; the exit code says whether
-all is well.
+all is well. --upscale: all of them through one `srkit upscale` instead, whose results have to open and be all there is.
 """
 
 import argparse
@@ -148,12 +148,60 @@ def judged(files: list[Path]) -> list[dict]:
     return found
 
 
+def upscaled(folder: Path) -> int:
+    """All files of a folder through one command; 0 where each is a picture or one line, and nothing else is left."""
+    from PIL import Image
+
+    out = folder.parent / "out"
+    words = [
+        sys.executable,
+        "-m",
+        "srkit",
+        "upscale",
+        folder,
+        "-o",
+        out,
+        "--model",
+        "bicubic",
+        "--scale",
+        "2",
+        "--json",
+    ]
+    began = time.perf_counter()
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+    seconds = time.perf_counter() - began
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    made = [line for line in lines if "error" not in line]
+    slow = [line for line in made if line["seconds"] > SLOW]
+    broken = []
+    for line in made:
+        try:
+            with Image.open(line["target"]) as image:
+                image.load()
+                if image.size != (line["width"], line["height"]):
+                    broken.append(line)
+        except Exception:
+            broken.append(line)
+    left = {path for path in out.rglob("*") if path.is_file()} - {Path(line["target"]) for line in made}
+    trace = (
+        "Traceback" in done.stderr or "unexpected" in done.stderr or any("unexpected" in str(line) for line in lines)
+    )
+    print(
+        f"exit code {done.returncode}: {len(made)} made, {len(lines) - len(made)} refused in a line, {len(slow)} slow, "
+        f"{len(broken)} broken, {len(left)} left over, traceback: {trace}, {seconds:.0f} s in all"
+    )
+    for line in [*slow, *broken]:
+        print(line)
+    return int(bool(slow or broken or left or trace or done.returncode != 1))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*")
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the files that do what none may")
+    parser.add_argument("--upscale", action="store_true", help="all through one command")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
@@ -165,8 +213,11 @@ def main() -> int:
         for number in range(chosen.count):
             rng = np.random.default_rng([chosen.seed, number])
             source = sources[number % len(sources)]
-            files.append(Path(folder) / f"{number}{source.suffix}")
+            files.append(Path(folder) / "in" / f"{number}{source.suffix}")
+            files[-1].parent.mkdir(exist_ok=True)
             files[-1].write_bytes(mutated(source.read_bytes(), rng))
+        if chosen.upscale:
+            return upscaled(Path(folder) / "in")
         results = judged(files)
         bad = [
             each for each in results
