@@ -190,8 +190,10 @@ def upscaled(folder: Path) -> int:
         f"exit code {done.returncode}: {len(made)} made, {len(lines) - len(made)} refused in a line, {len(slow)} slow, "
         f"{len(broken)} broken, {len(left)} left over, traceback: {trace}, {seconds:.0f} s in all"
     )
-    for line in [*slow, *broken]:
+    for line in [*slow, *broken, *(line for line in lines if "unexpected" in str(line))]:
         print(line)
+    if "Traceback" in done.stderr:
+        print(done.stderr[done.stderr.index("Traceback") :][:2000])
     return int(bool(slow or broken or left or trace or done.returncode != 1))
 
 

@@ -42,7 +42,9 @@ class Header:
 
 
 def check_pixels(width: int, height: int, most: int | None) -> None:
-    """Raises ImageError, without the name, for more pixels than are allowed; None allows any number."""
+    """Raises ImageError, without the name, for more pixels than are allowed, or none; None allows any number."""
+    if min(width, height) < 1:
+        raise ImageError(f"its header says {width}x{height} pixels, so it is damaged")
     if most is not None and width * height > most:
         raise ImageError(
             f"{width}x{height} are {width * height / 1e6:.0f} megapixels, more pixels than is safe to decode; "

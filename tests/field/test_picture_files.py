@@ -237,6 +237,16 @@ def test_a_small_tiff_with_a_false_height_takes_no_memory():
         header(samples)
 
 
+def test_a_header_that_says_no_pixels_is_a_damaged_picture():
+    """Found among 5,000 damaged files through `srkit upscale`: a PNG of no height divided by zero."""
+    buffer = BytesIO()
+    write_pixels(buffer, np.zeros((4, 4, 3), np.uint8), About(), Encoding("png"))
+    data = bytearray(buffer.getvalue())
+    data[20:24] = bytes(4)
+    with pytest.raises(ImageError, match="says 4x0 pixels, so it is damaged"):
+        header(bytes(data))
+
+
 def test_a_pipe_and_a_link_to_nothing_are_what_they_are(tmp_path):
     """A pipe was no picture, "did you mean" itself."""
     data = png(DEEP[..., :3])
