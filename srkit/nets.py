@@ -112,3 +112,12 @@ def build_net(model: Choice, scales: Sequence[int], device: torch.device | str =
 def out_of_memory(error: BaseException) -> bool:
     """Is that what it says? On a CPU torch has no type of error for it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Is it, or what it was raised from, for lack of memory?"""
+    while error is not None:
+        if out_of_memory(error):
+            return True
+        error = error.__cause__
+    return False

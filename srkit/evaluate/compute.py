@@ -14,9 +14,8 @@ from srkit.evaluate.plan import Cell, Measure, Opened, Picture, Plan, ScoredSet
 from srkit.evaluate.score import Metrics, Prepared, build_metric, check_size, measured, read_pair
 from srkit.evaluate.store import Kept
 from srkit.images import LOG, read_rgb
-from srkit.nets import out_of_memory
+from srkit.nets import out_of_memory, ran_out
 from srkit.plugins import Registry
-from srkit.upscale.areas import ran_out
 from srkit.upscale.wrap import to_pixels, to_tensor
 
 #: The next move, since pictures are scored as wholes.

@@ -21,7 +21,7 @@ from srkit.errors import OutputError, one_line
 from srkit.evaluate.cost_table import PUBLISHED, TOO_MUCH, Size, lr_of, text_of
 from srkit.evaluate.machine import forget_highest, highest, processor, resident
 from srkit.evaluate.table import Cost
-from srkit.nets import Loaded, Precision, forward_of, out_of_memory
+from srkit.nets import Loaded, Precision, forward_of, ran_out
 from srkit.plugins import Choice
 from srkit.upscale.marks import passes
 from srkit.upscale.size import pad_to_multiple
@@ -75,15 +75,6 @@ def measure(
             why = TOO_MUCH if ran_out(error) else one_line(error)
             for name in ("latency", "memory"):
                 yield replace(one, name=name, value=None, size=text_of(size), error=why)
-
-
-def ran_out(error: BaseException | None) -> bool:
-    """Is it, or what it was raised from, for lack of memory?"""
-    while error is not None:
-        if out_of_memory(error) or str(error).startswith("out of memory"):
-            return True
-        error = error.__cause__
-    return False
 
 
 def multiply_adds(loaded: Loaded, wrappers: Sequence[Choice], one: Cost) -> Iterator[Cost]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from srkit.errors import SrkitError
 from srkit.imresize import contributions
-from srkit.nets import out_of_memory
+from srkit.nets import ran_out
 from srkit.upscale.tiles import spans
 
 FINAL = "bicubic"  # how a result is resized at the end
@@ -308,15 +308,6 @@ class Resized:
                 total = total + weight.reshape(shape) * exact.index_select(axis, index)
             exact = total.add(0.5).floor().clamp(0, self.level) if self.level else total
         return exact.div(self.level).to(values.dtype) if self.level else exact
-
-
-def ran_out(error: BaseException | None) -> bool:
-    """Is it, or what it was raised from, for lack of memory?"""
-    while error is not None:
-        if out_of_memory(error):
-            return True
-        error = error.__cause__
-    return False
 
 
 def part(taps: tuple[np.ndarray, np.ndarray], start: int, stop: int) -> tuple[np.ndarray, np.ndarray, int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from srkit.errors import ImageError, UsageError
+from srkit.fetch import file_sha256
 from srkit.files import lock_of, locked
 from srkit.images import (
     MAX_PIXELS,
@@ -248,14 +249,14 @@ def made_of(picture: Picture, how: How, *, tell: Callable[[str], None] = lambda 
 
 def tiles_of(plan: Plan, how: How) -> Grid:
     """(rows, columns) of tiles that a result is computed in."""
-    (width, height), (whole, _) = plan.size.canvas, plan.size.virtual
+    width, height = plan.size.canvas
     if not plan.steps:
         return -(-height // RESIZED), -(-width // RESIZED)
     stages = [how.networks.stage(step) for step in plan.steps]
     if any(stage.whole for stage in stages):
         return 1, 1
-    given = plan.head.width * prod(plan.steps[:-1]) / whole  # pixels to the last network, for one of the result
-    return grid_of(stages[-1], ceil(width * given), ceil(height * given), how.tile)
+    tall, wide = sides_of(plan, (1, 1))
+    return grid_of(stages[-1], wide, tall, how.tile)
 
 
 def result_of(
@@ -320,17 +321,12 @@ def lanczos(source: Area, size: Size) -> Area:
 
 def key_of(source: Given, plan: Plan, how: How, mask: np.ndarray | None) -> str:
     """What decides each pixel of a result."""
-    digest = hashlib.sha256(source) if isinstance(source, bytes) else digest_of(source)
+    digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
     said = {
-        "source": digest.hexdigest(), "mask": None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest(),
+        "source": digest, "mask": None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest(),
         "virtual": plan.size.virtual, "canvas": plan.size.canvas,
         "offset": plan.size.offset, "colour": plan.size.colour, "steps": plan.steps,
         "depth": plan.depth, "tile": how.tile, "strength": how.strength, "reading": repr(sorted(how.reading.items())),
         "options": how.identity, "networks": how.networks.identity(plan.steps),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
-
-
-def digest_of(path: Path) -> "hashlib._Hash":
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256")

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from srkit.errors import SrkitError
 from srkit.images import Picture, extended
-from srkit.upscale.areas import SMALLEST, Area, Box, PixelArray, Resized, overlap_of, ran_out
+from srkit.nets import ran_out
+from srkit.upscale.areas import SMALLEST, Area, Box, PixelArray, Resized, overlap_of
 from srkit.upscale.tiles import spans
 
 BYTES = np.dtype(np.uint8)
