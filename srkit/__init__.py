@@ -25,6 +25,7 @@ from srkit.components import (
     lazy,
 )
 from srkit.errors import (
+    Cancelled,
     CheckpointError,
     ChecksumError,
     DataError,
@@ -45,8 +46,9 @@ from srkit.plugins import Registry, load_plugins
 
 if TYPE_CHECKING:
     from srkit.api.fitting import BestScore, FitResult, fit
+    from srkit.api.models import UsableModel, list_models
     from srkit.api.scoring import PictureScore, ScoreResult, score
-    from srkit.api.upscaling import Upscaler, load
+    from srkit.api.upscaling import FilePlan, Upscaler, load
     from srkit.files import data_folder
     from srkit.images import image_size, list_files, list_images, read_rgb
     from srkit.run import Part, Run
@@ -59,12 +61,14 @@ __all__ = [
     "Backend",
     "Batch",
     "BestScore",
+    "Cancelled",
     "CheckpointError",
     "ChecksumError",
     "Command",
     "DataError",
     "Dataset",
     "FetchError",
+    "FilePlan",
     "FitResult",
     "ImageError",
     "Layout",
@@ -86,6 +90,7 @@ __all__ = [
     "Tracker",
     "UnknownName",
     "Upscaler",
+    "UsableModel",
     "UsageError",
     "Weights",
     "Wrapper",
@@ -98,6 +103,7 @@ __all__ = [
     "lazy",
     "list_files",
     "list_images",
+    "list_models",
     "load",
     "load_plugins",
     "missing_path",
@@ -107,17 +113,20 @@ __all__ = [
 
 _WHERE = {
     "BestScore": "api.fitting",
+    "FilePlan": "api.upscaling",
     "FitResult": "api.fitting",
     "Part": "run",
     "PictureScore": "api.scoring",
     "Run": "run",
     "ScoreResult": "api.scoring",
     "Upscaler": "api.upscaling",
+    "UsableModel": "api.models",
     "data_folder": "files",
     "fit": "api.fitting",
     "image_size": "images",
     "list_files": "images",
     "list_images": "images",
+    "list_models": "api.models",
     "load": "api.upscaling",
     "read_rgb": "images",
     "score": "api.scoring",

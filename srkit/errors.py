@@ -11,7 +11,8 @@ SrkitError                 exit code 1: something failed
 ├── CheckpointError        a weight file is not what it should be
 ├── FetchError             a file cannot be downloaded
 │   └── ChecksumError      another file came than the one that was published
-└── NoWeights              a network has no trained weights, and random ones are never used
+├── NoWeights              a network has no trained weights, and random ones are never used
+└── Cancelled              the caller's `cancel` said so
 """
 
 import difflib
@@ -102,6 +103,10 @@ class ChecksumError(FetchError):
 
 class NoWeights(SrkitError):  # noqa: N818 - a state of things, not a fault
     """A network has no trained weights here, and random ones are never used."""
+
+
+class Cancelled(SrkitError):  # noqa: N818 - a state of things, not a fault
+    """The caller's `cancel` ended the work; nothing was written."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from srkit import defaults
-from srkit.errors import ImageError, SrkitError, UsageError, did_you_mean, naming, one_line
+from srkit.errors import Cancelled, ImageError, SrkitError, UsageError, did_you_mean, naming, one_line
 from srkit.plugins import Registry, load_plugins
 from srkit.progress import Meter
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from srkit.images import Encoding, Picture
     from srkit.nets import Loaded
-    from srkit.upscale.file import How
+    from srkit.upscale.file import How, Work
     from srkit.upscale.targets import Job
     from srkit.weights.ladder import Ladder
 
@@ -31,6 +31,7 @@ def load(
     device: str = "auto",
     tile: int | None = None,
     ensemble: bool = False,
+    keep_colour: bool = False,
     precision: str = "fp32",
     progress: bool = True,
     registry: Registry | None = None,
@@ -38,15 +39,17 @@ def load(
     """A model with its weights, ready to upscale.
 
     model: a name, also `name@tag`, a checkpoint, a run's folder, or `owner/name` on the Hugging Face hub; the best
-    weights that are installed if not given. scale: the weights' own,
-    or 2, if not given. device: "auto" is the accelerator where there is one. tile: side of a tile in input pixels,
-    to bound memory; 0 for none. ensemble: the mean over eight flips and transposes, eight times the work. precision:
-    fp32, exact to the bit; bf16 or fp16; "auto" is bf16 where the device multiplies it. progress: of a download, on
-    stderr or in the notebook's cell. registry: where names are looked up; the installed plugins when not said.
+    weights that are installed if not given. scale: the weights' own, or 2, if not given. device: "auto" is the
+    accelerator where there is one. tile: side of a tile in input pixels, to bound memory; 0 for none. ensemble: the
+    mean over eight flips and transposes, eight times the work. keep_colour: a result, made small, has the colours that
+    the picture had. precision: fp32, exact to the bit; bf16 or fp16; "auto" is bf16 where the device multiplies it.
+    progress: of a download, on stderr or in the notebook's cell. registry: where names are looked up; the installed
+    plugins when not said.
 
     Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
     """
     from srkit.nets import pick_device, precision_of, precision_on
+    from srkit.upscale.keep import colour_kept
     from srkit.upscale.wrap import make_upscaler
     from srkit.weights.find import quietly
     from srkit.weights.ladder import Ladder
@@ -64,10 +67,22 @@ def load(
     wrappers = [registry.choose("wrapper", defaults.ENSEMBLE)] if ensemble else []
     used = precision_of(loaded, place, precision)
     call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, precision=used)
+    if keep_colour:
+        call, _ = colour_kept(call, loaded.scale)
     ladder = Ladder(
-        registry, word, scale=scale, device=place, precision=precision, wrappers=wrappers, loaded={loaded.scale: loaded}
+        registry,
+        word,
+        scale=scale,
+        device=place,
+        precision=precision,
+        wrappers=wrappers,
+        change=colour_kept if keep_colour else None,
+        loaded={loaded.scale: loaded},
     )
-    return Upscaler(ladder, loaded, call, tile=tile, precision=used)
+    half = "" if precision == "fp32" else precision
+    given = {"model": word, "self_ensemble": ensemble, "keep_colour": keep_colour, "precision": half}
+    said = {key: value for key, value in given.items() if value}
+    return Upscaler(ladder, loaded, call, tile=tile, precision=used, said=said)
 
 
 class Size(TypedDict, total=False):
@@ -95,8 +110,41 @@ class FileOptions(Size, total=False):
     profile: Literal["keep", "srgb"]
     strip: bool
     strength: float
+    protect: str
     range: Any
     max_pixels: int
+    receipt: Literal["", "xmp", "sidecar"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePlan:
+    """What `Upscaler.plan` gives: what would be made of a picture file, as `srkit upscale --dry-run` says it.
+
+    Attributes:
+        source: (width, height) of the picture in pixels, upright.
+        size: (width, height) of the result in pixels.
+        chain: the scales of the networks, one after the other; empty where none enlarges.
+        models: `{"x2": {"name": ..., "weights_sha256": ...}}` for each of them.
+        depth: bits of a channel of the result.
+        dpi: what the result says of its pixels to the inch; None for nothing.
+        notices: what the user should know: of the sheet, of sharpness in print, of what the format cannot keep.
+        tiles: how many; None, as what follows, where it was not measured.
+        tile: their side in pixels of what the last network is given; 0 where no network enlarges.
+        memory: bytes that a tile takes.
+        seconds: all will take about.
+    """
+
+    source: tuple[int, int]
+    size: tuple[int, int]
+    chain: tuple[int, ...]
+    models: Mapping[str, Mapping[str, str]]
+    depth: int
+    dpi: float | None
+    notices: tuple[str, ...]
+    tiles: int | None = None
+    tile: int | None = None
+    memory: float | None = None
+    seconds: float | None = None
 
 
 SIZE = tuple(Size.__annotations__)
@@ -117,11 +165,20 @@ class Upscaler:
         net: the `torch.nn.Module`.
     """
 
-    def __init__(self, ladder: "Ladder", loaded: "Loaded", call: Any, *, tile: int | None, precision: str):
+    def __init__(
+        self,
+        ladder: "Ladder",
+        loaded: "Loaded",
+        call: Any,
+        *,
+        tile: int | None,
+        precision: str,
+        said: Mapping[str, Any] | None = None,
+    ):
         self.net: nn.Module = loaded.net
         self.scale, self.name, self.parameters = loaded.scale, ladder.label(loaded.scale), loaded.parameters
         self.origin, self.device, self.precision = loaded.origin, ladder.device, precision
-        self._ladder, self._call, self._tile = ladder, call, tile
+        self._ladder, self._call, self._tile, self._said = ladder, call, tile, dict(said or {})
 
     def __repr__(self) -> str:
         half = "" if self.precision == "fp32" else f" in {self.precision}"
@@ -166,41 +223,106 @@ class Upscaler:
         self,
         source: "str | os.PathLike[str]",
         target: "str | os.PathLike[str] | None" = None,
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        tell: Callable[[str], None] | None = None,
+        confidence: "str | os.PathLike[str] | None" = None,
         **options: Unpack[FileOptions],
     ) -> Path:
         """Make one picture file of another, as `srkit upscale` does, in tiles that are never held whole.
 
         target: its suffix says the format; PHOTO_MODEL_xSCALE.png beside the picture if not given. options: those of
         the command (`FileOptions`): a size (scale=2.7, width=3000, paper="A2", dpi=300, crop=True), an encoding
-        (quality=90, depth=16), what is kept (profile="srgb", strip=True). Without a size it is `scale` times larger.
+        (quality=90, depth=16), what is kept (profile="srgb", strip=True, receipt="xmp"). Without a size it is `scale`
+        times larger.
 
-        Returns the target. It is written whole or not at all; what is killed goes on when it is called again. What had
-        to be given up is logged. Raises UnknownName, UsageError, ImageError, OutputError; all are SrkitError.
+        progress(share, left): after each tile, the share that is done, in [0, 1], and the seconds that are left.
+        cancel(): asked before the picture is read and after each tile; True raises Cancelled, and nothing is written.
+        All are called on this thread or one that reads or writes. tell(line): what had to be given up, in place of the
+        log. confidence: a picture to draw how much of the result is guesswork, at the size of the source.
+
+        Returns the target. It is written whole or not at all; what is killed goes on when it is called again. Raises
+        UnknownName, UsageError, ImageError, OutputError, Cancelled; all are SrkitError.
         """
         if target is not None:
             target = Path(target)
             if not target.suffix:
                 raise UsageError(f"'{target}' does not say the format; name a file, photo.png")
-        return self.upscale_files([source], target, **options)[0]
+        watch = Watch(progress, cancel, tell, None if confidence is None else Path(confidence))
+        return self._files([source], target, options, watch)[0]
 
     def upscale_files(
         self,
         sources: "Sequence[str | os.PathLike[str]]",
         target: "str | os.PathLike[str] | None" = None,
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+        tell: Callable[[str], None] | None = None,
         **options: Unpack[FileOptions],
     ) -> list[Path]:
         """`upscale_file` of several pictures, folders with their subfolders, or globs, into the folder `target`.
 
         The next picture is read and the last one written while the network runs. One that fails costs no other; at the
-        end SrkitError names how many did.
+        end SrkitError names how many did. progress: of all. cancel: those that are written stay.
         """
-        from srkit.images import LOG
+        return self._files(sources, target, options, Watch(progress, cancel, tell))
+
+    def plan(
+        self,
+        source: "str | os.PathLike[str]",
+        target: "str | os.PathLike[str] | None" = None,
+        *,
+        measure: bool = True,
+        **options: Unpack[FileOptions],
+    ) -> FilePlan:
+        """What `upscale_file` would make of a picture, from its header: sizes, tiles, memory, seconds; makes nothing.
+
+        measure: False leaves out what the networks' pace is measured for, which takes a second at its first time.
+        Raises what `upscale_file` raises for a size or a format that cannot be, ImageError for no picture.
+        """
+        from srkit.upscale.estimate import estimate
+        from srkit.upscale.file import planned
+
+        how, encode = how_of(self._ladder, self.scale, self._tile, options)
+        (job,) = jobs_of([source], target, how, encode, self.name)
+        with naming(str(source)):
+            found = planned(job.source, how, encode(job.target))
+        measured = vars(estimate(found, how)) if measure else {}
+        return FilePlan(
+            source=(found.head.width, found.head.height),
+            size=found.size.canvas,
+            chain=found.steps,
+            models=how.networks.identity(found.steps)["models"],
+            depth=found.depth,
+            dpi=found.size.dpi,
+            notices=(*found.size.lines, *found.notices),
+            **measured,
+        )
+
+    def _files(
+        self, sources: "Sequence[str | os.PathLike[str]]", target: Any, options: Mapping[str, Any], watch: "Watch"
+    ) -> list[Path]:
+        from srkit.images import LOG, check_output
         from srkit.upscale.batch import Batch
 
         how, encode = how_of(self._ladder, self.scale, self._tile, options)
+        if watch.confidence is not None:
+            check_output(watch.confidence)
         jobs = jobs_of(sources, target, how, encode, self.name)
         made: list[Path] = []
-        batch = Batch(how, encode, tell=LOG.warning, made=lambda job, work, seconds: made.append(job.target))
+        batch = Batch(
+            how,
+            encode,
+            receipt=options.get("receipt", ""),
+            said=self._said | said_of(options, how.wanted.scale),
+            tell=watch.tell or LOG.warning,
+            made=lambda job, work, seconds: made.append(job.target),
+            at=watch.at,
+            more=partial(watch.draw, how),
+            cancel=watch.cancelled,
+        )
         failures = batch.run(jobs)
         if failures and len(jobs) > 1:
             raise SrkitError(f"{len(failures)} of {len(jobs)} pictures could not be upscaled: {one_line(failures[0])}")
@@ -249,6 +371,54 @@ class Upscaler:
         return sr if lr.ndim == 4 else sr[0]
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while files are made: as the parameters of `upscale_file`."""
+
+    progress: Callable[[float, float], None] | None = None
+    cancel: Callable[[], bool] | None = None
+    tell: Callable[[str], None] | None = None
+    confidence: Path | None = None
+
+    def at(self, done: int, share: float, left: float) -> None:
+        if self.progress is not None:
+            self.progress(share, left)
+
+    def cancelled(self) -> bool:
+        return self.cancel is not None and self.cancel()
+
+    def draw(self, how: "How", job: "Job", work: "Work") -> None:
+        """The confidence map, where one is wanted."""
+        from srkit.upscale.doubt import draw_map, levels_of
+
+        if self.confidence is None:
+            return
+
+        def done(tiles: int, total: int) -> None:
+            if self.cancelled():
+                raise Cancelled("cancelled")
+
+        levels = levels_of(work.picture, [how.networks.stage(step) for step in work.plan.steps], done)
+        found = draw_map(work.picture, levels, self.confidence)
+        if self.tell is not None:
+            self.tell(found.words)
+
+
+def said_of(options: Mapping[str, Any], scale: float | None) -> dict[str, Any]:
+    """Options of `upscale_file` as a receipt keeps them, by the names and types of the command."""
+    from srkit.images import limits
+
+    said = dict(options)
+    if "range" in said:
+        said["pixel_range"] = ",".join(f"{end:g}" for end in limits(said.pop("range")))
+    if scale is not None:
+        said["scale"] = float(scale)
+    for key in ("dpi", "strength"):
+        if key in said:
+            said[key] = float(said[key])
+    return said
+
+
 def shape_of(picture: Any) -> str:
     return ",".join(map(str, picture.shape))
 
@@ -259,16 +429,27 @@ def how_of(
     """(how pictures are made, the encoding of a target), of the options of `upscale_file`."""
     from srkit.images import encoding_for
     from srkit.upscale.file import How
+    from srkit.upscale.protect import mask_of
     from srkit.upscale.sizes import Wanted
 
-    known = (*SIZE, *ENCODING, *READING, "strength")
+    known = tuple(FileOptions.__annotations__)
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"no option '{unknown[0]}'{did_you_mean(unknown[0], known)}")
+    if options.get("receipt", "") not in ("", "xmp", "sidecar"):
+        raise UsageError(f"a receipt is xmp or sidecar, not '{options['receipt']}'")
     wanted = Wanted(**{key: options[key] for key in SIZE if key in options})
     if not wanted.way:
         wanted = replace(wanted, scale=float(scale))
     reading = {key: options[key] for key in READING if key in options}
-    how = How(ladder, wanted, tile=tile, strength=options.get("strength", 1.0), reading=reading, identity=repr(options))
+    how = How(
+        ladder,
+        wanted,
+        tile=tile,
+        strength=options.get("strength", 1.0),
+        protect=partial(mask_of, options["protect"]) if options.get("protect") else lambda picture: None,
+        reading=reading,
+        identity=repr(options),
+    )
     encoding = {key: options[key] for key in ENCODING if key in options}
     return how, partial(encoding_for, **encoding)
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from srkit.errors import SrkitError, one_line
+from srkit.errors import Cancelled, SrkitError, one_line
 from srkit.images import Encoding, header
 from srkit.nets import out_of_memory
 from srkit.upscale.file import How, Work, opened
@@ -24,6 +24,11 @@ def nothing(*_: object) -> None:
     """What is told to nobody."""
 
 
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
 @dataclass
 class Batch:
     """A run over jobs, each on its own: one that fails costs no other.
@@ -31,7 +36,8 @@ class Batch:
     encoding: of a target. receipt: "xmp", "sidecar" or empty; said: options in it; receipt_text: of a picture
     that is repeated. tell(line): what the user should know. made(job, work, seconds), failed(job, error):
     a picture is done. at(done, share, left): pictures done, the share of all pixels, the seconds left.
-    more(job, work): what else is made of a picture, once its pixels are there.
+    more(job, work): what else is made of a picture, once its pixels are there. cancel(): asked before each picture and
+    after each tile; True ends all with Cancelled, and the picture in the making is not written.
     """
 
     how: How
@@ -45,6 +51,7 @@ class Batch:
     failed: Callable[[Job, SrkitError], None] = nothing
     at: Callable[[int, float, float], None] = nothing
     more: Callable[[Job, Work], None] = nothing
+    cancel: Callable[[], bool] = never
 
     def run(self, jobs: Sequence[Job]) -> list[SrkitError]:
         """All jobs, in their order. Returns the errors of those that failed."""
@@ -82,6 +89,8 @@ class Batch:
         """What `act` gives, None where it fails, which is told. No error of one picture ends the others."""
         try:
             return act()
+        except Cancelled:
+            raise
         except Exception as error:
             text, name = one_line(error), printable(job.source)
             if out_of_memory(error):
@@ -96,8 +105,14 @@ class Batch:
             self.failed(job, failure)
             return None
 
+    def check(self) -> None:
+        """Raises Cancelled where the caller says so."""
+        if self.cancel():
+            raise Cancelled("cancelled")
+
     def open(self, job: Job) -> Work:
         name = printable(job.source)
+        self.check()
         try:
             job.target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,9 +128,12 @@ class Batch:
             share = (before + here * boxes / of) / total
             spent = time.monotonic() - self.begun
             self.at(number, share, spent / max(share, 1e-6) - spent)
+            self.check()
 
+        self.check()
         work.compute(done, lambda line: self.tell(f"{printable(str(work.target))}: {line}"))
         self.more(job, work)
+        self.check()
         return True
 
     def write(self, job: Job, work: Work, begun: float) -> None:
