@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from srkit.files import data_folder
     from srkit.images import image_size, list_files, list_images, read_rgb
     from srkit.run import Part, Run
+    from srkit.weights.kept import converted
 
 __version__ = "0.2.0"
 
@@ -94,6 +95,7 @@ __all__ = [
     "UsageError",
     "Weights",
     "Wrapper",
+    "converted",
     "data_folder",
     "fit",
     "hookimpl",
@@ -121,6 +123,7 @@ _WHERE = {
     "ScoreResult": "api.scoring",
     "Upscaler": "api.upscaling",
     "UsableModel": "api.models",
+    "converted": "weights.kept",
     "data_folder": "files",
     "fit": "api.fitting",
     "image_size": "images",
