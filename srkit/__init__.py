@@ -48,10 +48,13 @@ if TYPE_CHECKING:
     from srkit.api.fitting import BestScore, FitResult, fit
     from srkit.api.models import UsableModel, list_models
     from srkit.api.scoring import PictureScore, ScoreResult, score
+    from srkit.api.trying import try_models
     from srkit.api.upscaling import FilePlan, Upscaler, load
+    from srkit.evaluate.tried import Trial
     from srkit.files import data_folder
     from srkit.images import image_size, list_files, list_images, read_rgb
     from srkit.run import Part, Run
+    from srkit.upscale.guesswork import Confidence
     from srkit.weights.kept import converted
 
 __version__ = "0.2.0"
@@ -66,6 +69,7 @@ __all__ = [
     "CheckpointError",
     "ChecksumError",
     "Command",
+    "Confidence",
     "DataError",
     "Dataset",
     "FetchError",
@@ -89,6 +93,7 @@ __all__ = [
     "ScoreResult",
     "SrkitError",
     "Tracker",
+    "Trial",
     "UnknownName",
     "Upscaler",
     "UsableModel",
@@ -111,16 +116,19 @@ __all__ = [
     "missing_path",
     "read_rgb",
     "score",
+    "try_models",
 ]
 
 _WHERE = {
     "BestScore": "api.fitting",
+    "Confidence": "upscale.guesswork",
     "FilePlan": "api.upscaling",
     "FitResult": "api.fitting",
     "Part": "run",
     "PictureScore": "api.scoring",
     "Run": "run",
     "ScoreResult": "api.scoring",
+    "Trial": "evaluate.tried",
     "Upscaler": "api.upscaling",
     "UsableModel": "api.models",
     "converted": "weights.kept",
@@ -133,6 +141,7 @@ _WHERE = {
     "load": "api.upscaling",
     "read_rgb": "images",
     "score": "api.scoring",
+    "try_models": "api.trying",
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from srkit.images import Encoding, Picture
     from srkit.nets import Loaded
     from srkit.upscale.file import How, Work
+    from srkit.upscale.guesswork import Confidence
     from srkit.upscale.targets import Job
     from srkit.weights.ladder import Ladder
 
@@ -123,6 +124,8 @@ class FilePlan:
     Attributes:
         source: (width, height) of the picture in pixels, upright.
         size: (width, height) of the result in pixels.
+        whole: (width, height) that the whole picture has at the result's size; another where a sheet crops or pads it.
+        offset: (x, y) of the whole picture's corner in the result: negative where it is cropped, positive where padded.
         chain: the scales of the networks, one after the other; empty where none enlarges.
         models: `{"x2": {"name": ..., "weights_sha256": ...}}` for each of them.
         depth: bits of a channel of the result.
@@ -136,6 +139,8 @@ class FilePlan:
 
     source: tuple[int, int]
     size: tuple[int, int]
+    whole: tuple[int, int]
+    offset: tuple[int, int]
     chain: tuple[int, ...]
     models: Mapping[str, Mapping[str, str]]
     depth: int
@@ -293,6 +298,8 @@ class Upscaler:
         return FilePlan(
             source=(found.head.width, found.head.height),
             size=found.size.canvas,
+            whole=found.size.virtual,
+            offset=found.size.offset,
             chain=found.steps,
             models=how.networks.identity(found.steps)["models"],
             depth=found.depth,
@@ -329,6 +336,31 @@ class Upscaler:
         if failures:
             raise failures[0]
         return made
+
+    def confidence(
+        self,
+        source: "str | os.PathLike[str]",
+        *,
+        done: Callable[[int, int], None] = lambda tiles, total: None,
+        **options: Unpack[FileOptions],
+    ) -> "Confidence":
+        """How much of the result of a picture file is guesswork, as `srkit upscale --confidence` draws it.
+
+        Eight passes of the networks, whatever the size of the result. options: those of `upscale_file`; a size decides
+        which networks are used. done(tiles, total) is called after each tile; what it raises ends the work. Raises
+        UsageError where no network enlarges, UnknownName, ImageError, OutputError; all are SrkitError.
+        """
+        from srkit.images import read_picture
+        from srkit.upscale.doubt import confidence_of
+        from srkit.upscale.file import steps_of
+        from srkit.upscale.sizes import size_of
+
+        how, _ = how_of(self._ladder, self.scale, self._tile, options)
+        picture = read_picture(Path(source), deep=True, **how.reading)
+        with naming(os.fspath(source)):
+            height, width = picture.rgb.shape[:2]
+            steps = steps_of(how, size_of(how.wanted, width, height).factor)
+            return confidence_of(picture, [how.networks.stage(step) for step in steps], done)
 
     def _image(self, image: Any, range: Any) -> Any:  # noqa: A002 - the option's name
         from srkit.images import LOG, About, image_of, picture_from, picture_of

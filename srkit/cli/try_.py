@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srkit import defaults
+from srkit.api.trying import chosen, default_scale
 from srkit.cli import display
 from srkit.cli.choose import Device, check_folder, words
-from srkit.errors import ImageError, NoWeights, UsageError, one_line
-from srkit.plugins import Registry
+from srkit.errors import ImageError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from srkit.evaluate.plan import Subject
-    from srkit.evaluate.trial import Trial
-    from srkit.fetch import BytesDone
+    from srkit.evaluate.tried import Trial
 
 
 def try_(
@@ -41,7 +38,10 @@ def try_(
     place = pick_device(device)
     rgb = read_rgb(photo)
     scale = scale or default_scale(registry)
-    subjects = chosen(registry, words(models), scale, device)
+    with display.Meter() as meter:
+        subjects, notices = chosen(registry, words(models), scale, device, meter)
+    for notice in notices:
+        display.say(notice)
     check_folder(out)
     with display.Progress("upscaling", len(subjects)) as progress:
         trial = try_models(
@@ -53,53 +53,11 @@ def try_(
     display.result(f"{trial.title}, {len(trial.crops)} crops: {sheet}, {page}")
 
 
-def default_scale(registry: Registry) -> int:
-    """That of the weights that `srkit upscale` would take."""
-    from srkit.weights.offered import for_pictures
-
-    try:
-        return for_pictures(registry, None)[1]
-    except NoWeights:
-        return 2
-
-
-def chosen(registry: Registry, named: list[str], scale: int, device: str) -> "list[Subject]":
-    """The baseline and the models named; or all with weights on this machine, and a line about each other file.
-
-    Raises UsageError, UnknownName or NoWeights for a name that has no weights for the scale.
-    """
-    from srkit.evaluate.store import Store
-    from srkit.weights.subjects import Search, every_name, expanded, find_subjects
-
-    asked = expanded(registry, named)
-    with display.Meter() as meter:
-        search = Search(registry, Store(None), [scale], True, device, downloads=meter if asked else unasked)
-        found = find_subjects(search, [defaults.FLOOR, *(asked or every_name(registry))], asked)
-    for word, why in found.absent.items():
-        if UNASKED in why:
-            display.say(f"not tried: {word}: {why}")
-    kept = [
-        each for each in found.subjects if asked or each.error or each.info.weights or each.info.name == defaults.FLOOR
-    ]
-    if len(kept) < 2:
-        display.say(f"no weights for x{scale} here; only {defaults.FLOOR} is shown")
-    return kept
-
-
-UNASKED = "its weights are not downloaded"
-
-
-def unasked(what: str) -> "BytesDone":
-    """Instead of a download's progress: nothing is downloaded that nobody named."""
-    raise NoWeights(f"{UNASKED}; name it with --models to do so")
-
-
 def write(trial: "Trial", sheet: Path, page: Path) -> None:
     from srkit.evaluate.markup import encoded
-    from srkit.evaluate.trial import page_of, sheet_of
     from srkit.files import write_atomically
 
-    drawn, text = encoded(sheet_of(trial)), page_of(trial).encode()
+    drawn, text = encoded(trial.sheet()), trial.page().encode()
     try:
         write_atomically(sheet, lambda file: file.write(drawn))
         write_atomically(page, lambda file: file.write(text))

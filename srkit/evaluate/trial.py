@@ -1,8 +1,8 @@
 """Several models on one photo: where to look, crops where they disagree, a sheet and a page of them. There is no HR."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import combinations
 
@@ -15,6 +15,7 @@ from srkit.evaluate.gallery import Windows, largest
 from srkit.evaluate.markup import article, filled, head_row, table_row
 from srkit.evaluate.plan import Subject
 from srkit.evaluate.sheet import Strip, draw_sheet, enlarged
+from srkit.evaluate.tried import Attempt, Trial, TrialCrop
 from srkit.upscale.wrap import to_pixels, to_tensor
 
 INPUT = "input"  # the column that is no model's
@@ -33,55 +34,6 @@ class TrialPart:
     height: int
     width: int
     outer: tuple[slice, slice]
-
-
-@dataclass
-class Attempt:
-    """One model's row. seconds: for all parts. made: SR of each part, uint8. error: why there is none."""
-
-    name: str
-    seconds: float = 0.0
-    licence: str = ""
-    made: list[np.ndarray] = field(default_factory=list)
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class TrialCrop:
-    """A window of the photo, top and left in LR pixels, as each model makes it.
-
-    difference: in levels of 255; None where there is one model alone.
-    """
-
-    top: int
-    left: int
-    difference: float | None
-    pixels: Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What was tried. name: of the photo. whole: all of it was upscaled, not only its parts with most detail."""
-
-    name: str
-    scale: int
-    attempts: Sequence[Attempt]
-    crops: Sequence[TrialCrop]
-    whole: bool
-
-    @property
-    def title(self) -> str:
-        """`photo.jpg x2: 3 models`."""
-        worked = sum(not each.error for each in self.attempts)
-        return f"{self.name} x{self.scale}: {worked} model{'' if worked == 1 else 's'}"
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """Model, seconds, licence or why it failed, as text."""
-        return [
-            [each.name, "", f"failed: {each.error}"] if each.error else [each.name, f"{each.seconds:.1f}", each.licence]
-            for each in self.attempts
-        ]
 
 
 HEADINGS = ["model", "seconds", "licence"]

@@ -12,7 +12,7 @@ from srkit.images import Picture, write_picture
 from srkit.text_areas import text_mask
 from srkit.upscale.areas import Box, PixelArray
 from srkit.upscale.confidence import with_confidence
-from srkit.upscale.guesswork import Guesswork, guesswork, heat_map
+from srkit.upscale.guesswork import Confidence, Guesswork, guesswork, heat_map
 from srkit.upscale.protect import luma_of
 from srkit.upscale.render import source_of
 from srkit.upscale.stages import Stage, clipped
@@ -62,10 +62,24 @@ def levels_of(
     return levels
 
 
-def draw_map(picture: Picture, levels: np.ndarray, target: Path) -> Guesswork:
-    """Write the heat map, and say what it shows."""
+def confidence_of(
+    picture: Picture, stages: Sequence[Stage], done: Callable[[int, int], None] = lambda tiles, total: None
+) -> Confidence:
+    """`levels_of` and what they say."""
+    levels = levels_of(picture, stages, done)
+    found = said_of(picture, levels)[1]
+    return Confidence(levels=levels, share=found.share, words=found.words)
+
+
+def said_of(picture: Picture, levels: np.ndarray) -> tuple[np.ndarray, Guesswork]:
+    """(H,W,3 uint8 of the picture, what its map says)."""
     white = int(np.iinfo(picture.rgb.dtype).max)
     rgb = picture.rgb if white == 255 else np.floor(picture.rgb * (255 / white) + 0.5).astype(np.uint8)
-    found = guesswork(levels, rgb, text_mask(luma_of(picture)))
+    return rgb, guesswork(levels, rgb, text_mask(luma_of(picture)))
+
+
+def draw_map(picture: Picture, levels: np.ndarray, target: Path) -> Guesswork:
+    """Write the heat map, and say what it shows."""
+    rgb, found = said_of(picture, levels)
     write_picture(target, Picture(heat_map(levels, rgb, found.words)))
     return found

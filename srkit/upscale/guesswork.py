@@ -52,6 +52,25 @@ class Guesswork:
         return f"{percent} % of this picture is guesswork" + (f": {places}" if places else "")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Confidence:
+    """How much of a picture's result is guesswork, as `Upscaler.confidence` gives it.
+
+    Attributes:
+        levels: H,W float32 for the pixels of the input: the mean absolute error to expect, in levels of 255.
+        share: of the pixels whose detail is mostly invented, 0 to 1.
+        words: both in a line: `3 % of this picture is guesswork: text at 120,40`.
+    """
+
+    levels: np.ndarray
+    share: float
+    words: str
+
+    def layer(self) -> np.ndarray:
+        """H,W,4 uint8, RGBA: colours to lay over the picture, clear where there is no doubt."""
+        return heat_of(self.levels)
+
+
 def guesswork(levels: np.ndarray, rgb: np.ndarray, text: np.ndarray | None = None) -> Guesswork:
     """What to say of a map. levels: H,W expected error in levels of 255. rgb: H,W,3 uint8, the input.
 
@@ -99,12 +118,23 @@ def coherence_of(rgb: np.ndarray, side: int) -> np.ndarray:
 
 def colours(levels: np.ndarray, gray: np.ndarray) -> np.ndarray:
     """H,W levels over H,W gray in [0, 255] -> H,W,3 uint8: the darkened gray, then colours as the error grows."""
+    heat, cover = scaled_colours(levels)
+    mixed = (1 - cover) * DIM * gray[..., None] + cover * heat
+    return np.asarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
+
+
+def heat_of(levels: np.ndarray) -> np.ndarray:
+    """H,W levels -> H,W,4 uint8: the same colours, the more opaque the larger the error."""
+    heat, cover = scaled_colours(levels)
+    return np.floor(np.concatenate([heat, 255 * cover], axis=-1) + 0.5).astype(np.uint8)
+
+
+def scaled_colours(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H,W,3 colours in [0, 255], H,W,1 in [0, 1]: how much they cover) of H,W levels."""
     part = np.clip(levels / TOP, 0, 1)
     at = np.linspace(0, 1, len(INFERNO))
     heat = np.stack([np.interp(part, at, INFERNO[:, channel]) for channel in range(3)], axis=-1)
-    cover = np.clip(levels / GUESSWORK, 0, 1)[..., None]
-    mixed = (1 - cover) * DIM * gray[..., None] + cover * heat
-    return np.asarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
+    return heat, np.clip(levels / GUESSWORK, 0, 1)[..., None]
 
 
 def heat_map(levels: np.ndarray, rgb: np.ndarray, words: str) -> np.ndarray:

@@ -69,6 +69,9 @@ def test_a_plan_says_what_is_made_and_makes_nothing(run_srkit, upscaler, picture
     assert [*plan.models] == [f"x{step}" for step in plan.chain]
     assert len(plan.models["x3"]["weights_sha256"]) == 64
     assert any("cut off" in line for line in plan.notices)
+    larger = (max(plan.size[0], plan.whole[0]), max(plan.size[1], plan.whole[1]))
+    assert plan.whole == larger != plan.size
+    assert plan.offset == tuple(-((whole - side) // 2) for whole, side in zip(plan.whole, plan.size, strict=True))
     assert upscaler.plan(picture, scale=2, measure=False).seconds is None
     assert sorted(path.name for path in Path().iterdir()) == ["p.png"]
 

@@ -127,6 +127,43 @@ def test_files_and_folders(photo, tmp_path):
         bicubic.upscale_file("in/a.png", scael=2)
 
 
+def test_confidence_is_the_commands_and_its_layer_covers_what_is_guessed(run_srkit, photo):
+    drawn = photo[:60, :90].copy()
+    drawn[20:40, 30:60] = 255 * (np.indices((20, 30, 1)).sum(0) % 2)  # a network does not know what that was
+    Image.fromarray(drawn).save("in.png")
+    tiles = []
+    found = srkit.load("edsr-small").confidence("in.png", done=lambda *done: tiles.append(done))
+    code, _, err = run_srkit("upscale", "in.png", "--model", "edsr-small", "--scale", 2, "--confidence", "map.png")
+    assert (code, found.words in err) == (0, True)
+    assert (found.levels.shape, tiles) == ((60, 90), [(1, 1)])
+    assert found.share == (found.levels > 10).mean() > 0
+    layer = found.layer()
+    assert (layer.shape, layer.dtype) == ((60, 90, 4), np.uint8)
+    assert (layer[found.levels > 10, 3] == 255).all()
+    assert (layer[found.levels < 5, 3] <= 128).all()
+    with pytest.raises(UsageError, match="an interpolation adds nothing"):
+        srkit.load("bicubic").confidence("in.png")
+    with pytest.raises(UnknownName, match=r"none\.png"):
+        srkit.load("edsr-small").confidence("none.png")
+    with pytest.raises(KeyError):
+        srkit.load("edsr-small").confidence("in.png", done=lambda *done: {}["stop"])
+
+
+def test_several_models_are_tried_on_a_photo(photo):
+    Image.fromarray(photo[:60, :90]).save("cat.png")
+    done = []
+    trial = srkit.try_models("cat.png", ["edsr-small"], 2, count=1, crop=40, done=done.append)
+    assert (trial.title, done) == ("cat.png x2: 2 models", ["bicubic", "edsr-small"])
+    crop = trial.crops[0]
+    inside = np.s_[crop.top : crop.top + 20, crop.left : crop.left + 20]
+    np.testing.assert_array_equal(crop.pixels["input"], photo[:60, :90][inside])
+    assert crop.pixels["edsr-small"].shape == (40, 40, 3)
+    assert "<article" in trial.page()
+    assert trial.sheet().ndim == 3
+    with pytest.raises(UsageError, match="does not upscale x7"):
+        srkit.try_models("cat.png", ["edsr-small"], 7)
+
+
 def test_transparency_gray_orientation_and_profile_survive(photo):
     bicubic = srkit.load("bicubic")
     alpha = photo[:20, :30, 0].copy()
