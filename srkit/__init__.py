@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from srkit.api.trying import try_models
     from srkit.api.upscaling import FilePlan, Upscaler, load
     from srkit.evaluate.tried import Trial
-    from srkit.files import data_folder
+    from srkit.files import cache_folder, data_folder, write_atomically
     from srkit.images import image_size, list_files, list_images, read_rgb
+    from srkit.progress import Progress, say
     from srkit.run import Part, Run
     from srkit.upscale.guesswork import Confidence
     from srkit.weights.kept import converted
@@ -87,6 +88,7 @@ __all__ = [
     "Part",
     "PictureScore",
     "PluginError",
+    "Progress",
     "Reading",
     "Registry",
     "Run",
@@ -100,6 +102,7 @@ __all__ = [
     "UsageError",
     "Weights",
     "Wrapper",
+    "cache_folder",
     "converted",
     "data_folder",
     "fit",
@@ -115,8 +118,10 @@ __all__ = [
     "load_plugins",
     "missing_path",
     "read_rgb",
+    "say",
     "score",
     "try_models",
+    "write_atomically",
 ]
 
 _WHERE = {
@@ -126,11 +131,13 @@ _WHERE = {
     "FitResult": "api.fitting",
     "Part": "run",
     "PictureScore": "api.scoring",
+    "Progress": "progress",
     "Run": "run",
     "ScoreResult": "api.scoring",
     "Trial": "evaluate.tried",
     "Upscaler": "api.upscaling",
     "UsableModel": "api.models",
+    "cache_folder": "files",
     "converted": "weights.kept",
     "data_folder": "files",
     "fit": "api.fitting",
@@ -140,8 +147,10 @@ _WHERE = {
     "list_models": "api.models",
     "load": "api.upscaling",
     "read_rgb": "images",
+    "say": "progress",
     "score": "api.scoring",
     "try_models": "api.trying",
+    "write_atomically": "files",
 }
 
 

@@ -192,6 +192,8 @@ class Model(Component):
         from_file: given the path of a weight file that srkit did not write, `(net, scale)`, the network it
             holds with its weights loaded, as `build` would give it; None where the file is not this model's.
             For a model that is nothing without such a file; one with a `build` of its own has `layouts`.
+            A network that another program than PyTorch computes, in a precision of its own, has an attribute `runtime`
+            that says so in words: `onnxruntime on the CPU, float32`.
         layouts: name -> how another program keeps this model's weights.
     """
 

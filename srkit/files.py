@@ -26,10 +26,14 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where packs are kept: $SRKIT_CACHE, else the user's cache folder."""
+    """Where is kept what can be made anew: $SRKIT_CACHE, else the user's cache folder. A package has a folder in it."""
     from platformdirs import user_cache_path
 
-    return Path(os.environ.get("SRKIT_CACHE") or user_cache_path("srkit")) / "packs"
+    return Path(os.environ.get("SRKIT_CACHE") or user_cache_path("srkit"))
+
+
+def packs_folder() -> Path:
+    return cache_folder() / "packs"
 
 
 @contextmanager
@@ -52,7 +56,7 @@ def locked(lock: Path, *, wait: bool = True, busy: str = "") -> Iterator[None]:
 def lock_of(path: Path) -> Path:
     """The lock of a file in a folder of the user's, kept in the cache so that nothing is left beside it."""
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
-    return cache_folder().parent / "locks" / f"{digest[:20]}.lock"
+    return cache_folder() / "locks" / f"{digest[:20]}.lock"
 
 
 def temporary_of(path: Path) -> Path:
@@ -103,7 +107,10 @@ def is_old(changed: float) -> bool:
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Give `write` a file beside `path`, flush it to the disk, then rename: all of it or nothing."""
+    """Give `write` a binary file beside `path`, flush it to the disk, then rename: all of it or nothing.
+
+    OSError where it cannot be written; what was at `path` is then as it was.
+    """
     temporary = temporary_of(path)
     try:
         with open(temporary, "w+b") as file:

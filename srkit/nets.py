@@ -25,7 +25,7 @@ class Loaded:
     """A network ready to upscale by `scale`. origin: the weight file, empty for an interpolation.
 
     note: what the file of another program does not say and was assumed: `res_scale=0.1`. weights: what its plugin says
-    of the file, where it is a plugin's.
+    of the file, where it is a plugin's. licence: of the weights, as their plugin or their file says; else empty.
     """
 
     net: nn.Module
@@ -34,6 +34,7 @@ class Loaded:
     origin: str = ""
     note: str = ""
     weights: Weights | None = None
+    licence: str = ""
 
     @property
     def label(self) -> str:
@@ -43,6 +44,11 @@ class Loaded:
     @property
     def parameters(self) -> int:
         return parameter_count(self.net)
+
+    @property
+    def runtime(self) -> str:
+        """What computes it, in words, where that is not PyTorch: `Model.from_file` explains it."""
+        return str(getattr(self.net, "runtime", ""))
 
 
 def parameter_count(net: nn.Module) -> int:
@@ -90,9 +96,9 @@ def precision_on(device: torch.device | str, word: str) -> Precision:
 
 
 def precision_of(loaded: Loaded, device: torch.device | str, word: str) -> Precision:
-    """`precision_on`; for an interpolation fp32 in any case, since autocast would round pixels."""
+    """`precision_on`; fp32 in any case for another runtime, and for an interpolation, which autocast would round."""
     precision = precision_on(device, word)
-    return precision if loaded.model.component.trainable else "fp32"
+    return precision if loaded.model.component.trainable and not loaded.runtime else "fp32"
 
 
 def build_net(model: Choice, scales: Sequence[int], device: torch.device | str = "cpu") -> nn.Module:

@@ -23,6 +23,7 @@ MB = 1_000_000
 
 
 def say(text: str) -> None:
+    """Print `srkit: text` on stderr: a command's notice, which is no result."""
     tell(f"srkit: {text}")
 
 

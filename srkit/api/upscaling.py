@@ -165,6 +165,8 @@ class Upscaler:
         name: of the model, or of its preset; with a "+" where it is a self-ensemble.
         parameters: how many are trained, as tables count them.
         origin: the weight file; empty for an interpolation.
+        licence: of the weights, where their plugin or their file says it.
+        model: the `srkit.plugins.Choice` that the network is of: `model.component` is its record.
         device: where it computes.
         precision: "fp32", or what the network was asked to compute in.
         net: the `torch.nn.Module`.
@@ -183,11 +185,27 @@ class Upscaler:
         self.net: nn.Module = loaded.net
         self.scale, self.name, self.parameters = loaded.scale, ladder.label(loaded.scale), loaded.parameters
         self.origin, self.device, self.precision = loaded.origin, ladder.device, precision
+        self.licence, self.model = loaded.licence, loaded.model
         self._ladder, self._call, self._tile, self._said = ladder, call, tile, dict(said or {})
 
     def __repr__(self) -> str:
         half = "" if self.precision == "fp32" else f" in {self.precision}"
         return f"<srkit {self.name} x{self.scale}, {self.parameters:,} parameters, on {self.device}{half}>"
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """All scales that it has weights for, ascending."""
+        return self._ladder.scales()
+
+    def single_scale(self) -> "nn.Module":
+        """The network at its scale, called `net(lr)` and in evaluation mode: what a `Backend` is given.
+
+        It takes a height and width that are multiples of `model.component.size_multiple`.
+        """
+        from srkit.upscale.backend import AtScale
+
+        net = self.net.eval()
+        return AtScale(net, self.scale) if self.model.component.multi_scale else net
 
     def upscale(self, picture: Any, *, range: Any = None) -> Any:  # noqa: A002 - the option's name
         """The picture `scale` times larger, as what it came.

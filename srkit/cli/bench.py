@@ -190,7 +190,7 @@ def store_in(folder: Path | None, no_cache: bool) -> "Store":
     from srkit.evaluate.store import Store
     from srkit.files import cache_folder
 
-    return Store(None if no_cache else (folder or cache_folder().parent / "results").expanduser())
+    return Store(None if no_cache else (folder or cache_folder() / "results").expanduser())
 
 
 def device_meant(word: str, store: "Store") -> str:

@@ -98,8 +98,8 @@ def packages(registry: Registry) -> list[str]:
 def cache() -> str:
     from rich.filesize import decimal
 
-    from srkit.files import cache_folder
+    from srkit.files import packs_folder
 
-    folder = cache_folder()
+    folder = packs_folder()
     files = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []
     return f"{folder}: {len(files)} files, {decimal(sum(path.stat().st_size for path in files))}"

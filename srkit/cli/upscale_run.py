@@ -264,6 +264,10 @@ def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> Non
     used = (
         backend.options.get("precision", "fp32") if backend else precision_of(loaded, ladder.device, ladder.precision)
     )
+    if loaded.runtime and not backend:
+        own = "; --precision changes nothing" if asked not in (None, "fp32", "auto") else ""
+        display.say(f"computed by {loaded.runtime}{own}")
+        return
     by = backend.label if backend else "PyTorch"
     if used == "fp32":
         if asked not in (None, "fp32", "auto"):

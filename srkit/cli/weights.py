@@ -207,6 +207,7 @@ def show_table(about: dict[str, Any]) -> None:
         "assumed": f"{listed(about['assumed'])}: the file does not say" if about.get("assumed") else "",
         "notes": about.get("notes"),
         "parameters": f"{about['parameters']:,}" if "parameters" in about else "",
+        "computed by": about.get("runtime"),
         "step": "" if step is None else f"{step:,}{f' of {steps:,}' if steps else ''}",
         "scores": score_text(about.get("scores") or {}),
         "claimed": listed(about.get("claims")),

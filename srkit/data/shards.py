@@ -16,7 +16,7 @@ from typing import Any
 from srkit.components import Pair, PairSequence
 from srkit.data.store import Progress, Store, digest_of, forget, read_pack, write_pack
 from srkit.errors import DataError, UsageError, one_line
-from srkit.files import cache_folder
+from srkit.files import packs_folder
 
 INDEX = "shards.json"
 FORMAT = 1
@@ -71,7 +71,7 @@ class Shards:
         source = f"{self.folder}/{shard['file']}"
         path = Path(source)
         if not is_local(self.files):
-            path = cache_folder() / shard["file"]
+            path = packs_folder() / shard["file"]
             if not path.is_file() or path.stat().st_size != shard["bytes"]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -23,7 +23,7 @@ import numpy as np
 from srkit.components import PairSequence
 from srkit.data.pairs import TooSmall, aligned, few, open_dataset
 from srkit.errors import DataError, SrkitError, one_line
-from srkit.files import cache_folder, locked
+from srkit.files import locked, packs_folder
 from srkit.plugins import Choice
 
 MAGIC = b"srkpack2"
@@ -80,7 +80,7 @@ def packed(
     already. Raises DataError or ImageError naming a bad picture.
     """
     pairs = open_dataset(dataset, root, split, scale) if pairs is None else pairs
-    folder = cache_folder()
+    folder = packs_folder()
     stem = f"{dataset.component.name}-{split}-x{scale}{'' if lr else '-hr'}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ class Journal:
 
     def __init__(self, key: Mapping[str, Any], folder: Path | None = None) -> None:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        self.path = (folder or cache_folder().parent / "upscale") / f"{digest[:20]}.jsonl"
+        self.path = (folder or cache_folder() / "upscale") / f"{digest[:20]}.jsonl"
         self.begun: dict[Job, About] = {}
         self.lines: dict[tuple[str, str], tuple[About, About]] = {}
         for line in self.read():

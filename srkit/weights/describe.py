@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from srkit.checkpoint import group_of, read_about, read_mappings
-from srkit.errors import PluginError, UnknownName, one_line
+from srkit.errors import CheckpointError, PluginError, UnknownName, one_line
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Choice, Registry
 from srkit.weights.find import is_own
@@ -23,7 +23,12 @@ def describe(registry: Registry, path: Path, settings: Mapping[str, Any] | None 
     settings: what is known of a file that does not say it: `{"scale": 3}`.
     Raises UnknownName where there is no such file, CheckpointError where it cannot be read.
     """
-    mappings = read_mappings(path)
+    try:
+        mappings = read_mappings(path)
+    except CheckpointError:  # what holds no tensors for torch, as another runtime's file
+        if not path.is_file() or not (found := of_plugins(registry, path)):
+            raise
+        return {"file": str(path), "bytes": path.stat().st_size} | found
     about: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     if is_own(path):
         about |= described_by_itself(registry, path, read_about(path))
@@ -88,7 +93,8 @@ def of_plugins(registry: Registry, path: Path) -> dict[str, Any] | None:
     read, objections = read_by_plugin(registry, path)
     if read is not None:
         entry, net, scale = read
-        return {"layout": entry.qualified, "scales": [scale], "parameters": parameter_count(net)}
+        told = {"runtime": net.runtime} if hasattr(net, "runtime") else {}
+        return {"layout": entry.qualified, "scales": [scale], "parameters": parameter_count(net), **told}
     for name, error in objections.items():
         if not isinstance(error, PluginError):  # a plugin may fail on a file that it does not know
             return {"layout": name, "notes": one_line(error)}

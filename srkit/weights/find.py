@@ -19,7 +19,7 @@ from srkit.plugins import SEPARATOR, Choice, plain_tags
 from srkit.weights.hub import REPOSITORY
 
 RUNS = Path("runs")
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".onnx")
 CHECKPOINTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of a run; what the hub keeps
 #: `downloads("fetching x.safetensors")` returns a function that is given the bytes done and in all
 Downloads = Callable[[str], BytesDone]
@@ -77,7 +77,7 @@ def registered_file(
 
 def cached_file(weights: Weights) -> Path:
     """Where the file of a url is kept, fetched or not: two files of one name are kept apart by their checksum."""
-    return cache_folder().parent / "weights" / weights.sha256[:12] / weights.url.rpartition("/")[2]
+    return cache_folder() / "weights" / weights.sha256[:12] / weights.url.rpartition("/")[2]
 
 
 def is_own(path: Path) -> bool:

@@ -91,7 +91,7 @@ def kept(fresh: Path, folder: Path, read: Callable[[Path], Opened]) -> Opened:
 
 def networks_folder() -> Path:
     """Beside the packs, below $SRKIT_CACHE or the user's cache folder."""
-    return cache_folder().parent / "networks"
+    return cache_folder() / "networks"
 
 
 def is_whole(folder: Path) -> bool:

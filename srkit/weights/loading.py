@@ -74,7 +74,8 @@ def load_located(registry: Registry, located: Located, device: torch.device | st
         net = network(model, located.about["scales"], tensors, path)
     else:
         net = network(model, weights.scales, as_registered(registry, located, weights, tensors, path), path)
-    return Loaded(net.to(device), model, located.scale, str(path), weights=weights)
+    licence = (weights.licence if weights else "") or str(located.about.get("licence") or "")
+    return Loaded(net.to(device), model, located.scale, str(path), weights=weights, licence=licence)
 
 
 def network(model: Choice, scales: Sequence[int], tensors: Mapping[str, Tensor], path: Path) -> torch.nn.Module:

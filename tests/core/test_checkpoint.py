@@ -1,10 +1,14 @@
 """Checkpoints: self-describing, atomic, exact, and never a door for a stranger's code."""
 
+import json
 import os
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from torch import nn
 
@@ -191,6 +195,48 @@ def test_a_foreign_file_is_loaded_by_the_plugin_that_knows_it(tmp_path, registry
     torch.save({"else": torch.zeros(1)}, path)
     with pytest.raises(CheckpointError, match="srkit did not write it"):
         load_model(registry, str(path), None)
+
+
+OTHER_RUNTIME = """
+from srkit import Model, hookimpl
+
+def from_file(path):
+    import torch
+
+    class Repeat(torch.nn.Module):
+        runtime = "a runtime of its own, float32"
+
+        def forward(self, lr):
+            assert not torch.is_autocast_enabled(lr.device.type)
+            return lr.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    return (Repeat(), 2) if path.suffix == ".onnx" else None
+
+@hookimpl
+def srkit_models():
+    return [Model(name="repeat", build=print, from_file=from_file)]
+"""
+
+
+def test_a_network_of_another_runtime_is_told_and_computed_in_its_own_precision(run_srkit, install, photo):
+    install("srkit-repeat", OTHER_RUNTIME)
+    Path("net.onnx").write_bytes(b"no tensors for torch")
+    Image.fromarray(photo[:9, :7]).save("a.png")
+    code, _, err = run_srkit("upscale", "a.png", "--model", "net.onnx", "-o", "b.png", "--precision", "bf16")
+    assert code == 0, err
+    assert "computed by a runtime of its own, float32; --precision changes nothing" in err
+    assert "PyTorch" not in err
+    assert (np.asarray(Image.open("b.png"))[::2, ::2] == photo[:9, :7]).all()
+    code, out, err = run_srkit("weights", "show", "net.onnx", "--json")
+    assert code == 0, err
+    assert json.loads(out) == {
+        "file": "net.onnx", "bytes": 20, "layout": "srkit-repeat:repeat", "scales": [2], "parameters": 0,
+        "runtime": "a runtime of its own, float32",
+    }  # fmt: skip
+    assert "computed by" in run_srkit("weights", "show", "net.onnx")[1]
+    code, _, err = run_srkit("upscale", "a.png", "--model", "none.onnx")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "no checkpoint 'none.onnx'" in err
 
 
 def test_of_the_plugins_one_that_reads_a_file_comes_first_then_one_that_refuses_it(tmp_path, registry):

@@ -49,6 +49,43 @@ def test_the_attributes(checkpoint):
     assert loaded.device == srkit.load(checkpoint, device=str(loaded.device)).device
     assert repr(loaded) == f"<srkit edsr x2, 66,499 parameters, on {loaded.device}>"
     assert (srkit.load("bicubic").scale, srkit.load("bicubic", scale=3).scale) == (2, 3)
+    assert (loaded.scales, loaded.licence) == ((2,), "")
+    assert loaded.model.component.name == "edsr"
+    small = srkit.load("edsr-small@bicubic")
+    assert (small.scales, small.licence) == ((2, 3), "CC-BY-SA-4.0")
+
+
+def test_a_multi_scale_network_at_its_scale_is_called_as_any_other(registry):
+    model = registry.choose("model", "mdsr", {"n_resblocks": 1, "n_feats": 8})
+    net = model.build((2, 3))
+    described = {"name": "srkit:mdsr", "version": "0", "options": model.options}
+    save_tensors(Path("net.safetensors"), net.state_dict(), {"model": described, "scales": [2, 3], "licence": "MIT"})
+    loaded = srkit.load("net.safetensors", scale=3, device="cpu")
+    assert (loaded.scales, loaded.licence) == ((2, 3), "MIT")
+    single, lr = loaded.single_scale(), torch.rand(1, 3, 9, 8)
+    with torch.inference_mode():
+        assert torch.equal(single(lr), loaded.net(lr, 3))
+    assert not any(module.training for module in single.modules())
+
+
+def test_what_a_package_keeps_and_says(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "cache"))
+    path = srkit.cache_folder() / "mine" / "a.bin"
+    path.parent.mkdir(parents=True)
+    srkit.write_atomically(path, lambda file: file.write(b"1"))
+
+    def half(file):
+        file.write(b"2")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        srkit.write_atomically(path, half)
+    assert [each.name for each in path.parent.iterdir()] == ["a.bin"]
+    assert path.read_bytes() == b"1"
+    srkit.say("done")
+    with srkit.Progress("counting", 2) as progress:
+        progress.one_more("a")
+    assert capsys.readouterr().err == "srkit: done\n"
 
 
 @pytest.mark.parametrize("ensemble", [False, True])

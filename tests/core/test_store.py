@@ -13,7 +13,7 @@ from srkit.components import Dataset
 from srkit.data.pairs import aligned
 from srkit.data.sampler import Sampler
 from srkit.data.store import packed, read_pack
-from srkit.files import cache_folder
+from srkit.files import packs_folder
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_two_processes_may_build_the_same_pack(pictures, monkeypatch, tmp_path):
     for worker in workers:
         worker.join()
     assert first == second
-    left = sorted(p.suffix for p in cache_folder().iterdir())
+    left = sorted(p.suffix for p in packs_folder().iterdir())
     assert left == [".lock", ".pack"], "no temporary file is left"
 
 
