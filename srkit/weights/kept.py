@@ -11,28 +11,27 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, TypeVar
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from srkit.evaluate.identity import code_digest
 from srkit.fetch import file_sha256
 from srkit.files import cache_folder, locked
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Opened = TypeVar("Opened")
 
 MANIFEST = "sha256.json"
 UNUSED = 30 * 24 * 3600.0  # seconds after which what nobody read is removed
-OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 LIBRARIES = ("kornia", "timm", "torch", "torchvision")  # large; their versions tell
 NO_SOURCE = hashlib.sha256().hexdigest()[:24]  # what `code_digest` gives of a class typed into a notebook
-PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
+PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 def converted(
-    net: nn.Module, versions: Mapping[str, Any], make: Callable[[Path], None], read: Callable[[Path], Opened]
+    net: "nn.Module", versions: Mapping[str, Any], make: Callable[[Path], None], read: Callable[[Path], Opened]
 ) -> Opened:
     """What a runtime makes of a network: made once, kept in srkit's cache folder, and found again.
 
@@ -47,7 +46,7 @@ def converted(
     mark = fingerprint(net)
     if mark is None:
         return converted_once(make, read)
-    about = {"network": mark, "srkit": version("srkit"), "torch": torch.__version__, **versions}
+    about = {"network": mark, "srkit": version("srkit"), "torch": version("torch"), **versions}
     key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]
     folder = networks_folder() / key
     try:
@@ -114,11 +113,13 @@ def remove_unused(folder: Path) -> None:
                     path.unlink(missing_ok=True)
 
 
-def fingerprint(net: nn.Module) -> str | None:
+def fingerprint(net: "nn.Module") -> str | None:
     """A digest of what a network computes: weights, code and settings of its modules; None where that cannot be told.
 
     Memory format, training mode and the device do not count.
     """
+    import torch
+
     digest = hashlib.sha256()
     for name, module in net.named_modules(remove_duplicate=False):
         told = [code_of(type(module)), *settings_of(module)]
@@ -131,7 +132,7 @@ def fingerprint(net: nn.Module) -> str | None:
     return digest.hexdigest()
 
 
-def code_of(kind: type[nn.Module]) -> str | None:
+def code_of(kind: "type[nn.Module]") -> str | None:
     """A module's class, with its library's version or a digest of its source; None where there is no source."""
     name, package = f"{kind.__module__}.{kind.__qualname__}", kind.__module__.partition(".")[0]
     if package in LIBRARIES:
@@ -150,10 +151,13 @@ def source_digest(module: str, package: str) -> str:
     return code_digest(module, package)
 
 
-def settings_of(module: nn.Module) -> Iterator[str | None]:
+def settings_of(module: "nn.Module") -> Iterator[str | None]:
     """Each attribute of a module as text, None for what is not told by a text: hooks, functions, objects."""
+    from torch import nn
+
+    of_every_module = vars(nn.Module())
     for key, value in sorted(vars(module).items()):
-        if key not in OF_EVERY_MODULE:
+        if key not in of_every_module:
             yield f"{key}={told}" if (told := text_of(value)) is not None else None
         elif key in HOOKS and value:
             yield None
@@ -161,7 +165,9 @@ def settings_of(module: nn.Module) -> Iterator[str | None]:
 
 def text_of(value: Any) -> str | None:
     """A plain value, or a collection of such, as text; None for anything else."""
-    if isinstance(value, PLAIN):
+    import torch
+
+    if isinstance(value, (*PLAIN, torch.dtype, torch.device, torch.Size)):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, list | tuple):
         parts = [text_of(each) for each in value]
