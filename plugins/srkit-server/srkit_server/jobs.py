@@ -71,7 +71,7 @@ class Job:
     Attributes:
         id: cannot be guessed.
         folder: private, of this job: the source, then the result.
-        source, options, plan: what is to be made of what.
+        source, options, plan: what is to be made of what; plan is None for work of another kind.
         state: "waiting", "running", "done", "failed" or "cancelled".
         share: in [0, 1], how much is done.
         left: seconds, None before the first tile.
@@ -83,11 +83,11 @@ class Job:
         waited: seconds in the queue.
     """
 
-    def __init__(self, source: Path, options: Options, plan: srkit.FilePlan, confidence: Path | None):
+    def __init__(self, source: Path, options: Options, plan: srkit.FilePlan | None, confidence: Path | None):
         self.id = secrets.token_urlsafe(24)
         self.folder, self.source, self.options, self.plan = source.parent, source, options, plan
         self.state: State = "waiting"
-        self.share, self.left = 0.0, None if plan.seconds is None else plan.seconds
+        self.share, self.left = 0.0, plan.seconds if plan else None
         self.notices: list[str] = []
         self.result: Path | None = None
         self.confidence = confidence
@@ -96,6 +96,9 @@ class Job:
         self.made = time.monotonic()
         self.ended_at: float | None = None
         self._cancelled = ""  # why
+        self._until = float("inf")
+        self._act: Callable[[Job], Path | None] | None = None
+        self._more: Callable[[Job], None] | None = None
         self._ended = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -115,6 +118,15 @@ class Job:
                 self._callbacks.append(act)
                 return
         act()
+
+    def at(self, share: float, left: float | None = None) -> None:
+        """For work of another kind: say how much of it is done. Raises Cancelled where it is to end."""
+        self.share, self.left = share, left
+        if self._stop():
+            raise srkit.Cancelled("cancelled")
+
+    def _stop(self) -> bool:
+        return bool(self._cancelled) or time.monotonic() > self._until
 
     def _at(self, share: float, left: float) -> None:
         self.share, self.left = share, left
@@ -192,33 +204,68 @@ class Jobs:
 
         Raises UsageError (TooLarge, UnknownName) or ImageError, in one line without a path.
         """
+        self.check_model(options.model)
+        self.check_picture(source)
         try:
-            self.check_model(options.model)
-            height, width = srkit.image_size(source)
-            self._check_pixels("the picture has", width, height, self.limits.pixels)
             plan = self.upscaler(options).plan(source, measure=measure, **options.of_file())
         except srkit.SrkitError as error:
             raise type(error)(str(error).replace(f"{source.parent}/", "")) from None
         self._check_pixels("the result would have", *plan.size, self.limits.result_pixels)
         return plan
 
-    def submit(self, source: Path, options: Options, *, confidence: bool = False, measure: bool = False) -> Job:
+    def submit(
+        self,
+        source: Path,
+        options: Options,
+        *,
+        confidence: bool = False,
+        measure: bool = False,
+        more: Callable[[Job], None] | None = None,
+    ) -> Job:
         """Put a picture into the queue. source: a file in a folder of `new_folder`, and the only one there.
 
-        confidence: draw the map, too. measure: as of `plan`. Raises what `plan` raises, and Full where the queue has no
+        confidence: draw the map, too. measure: as of `plan`. more(job): what else is made, once the result is there, on
+        the worker's thread; `job.at` says how far it is. Raises what `plan` raises, and Full where the queue has no
         place; then the folder is the caller's to `drop`.
         """
         self.check_place()
         plan = self.plan(source, options, measure=measure)
         job = Job(source, options, plan, source.parent / "confidence.png" if confidence else None)
+        job._more = more
         for line in plan.notices:
             job._tell(line)
+        self._add(job)
+        return job
+
+    def submit_work(self, source: Path, options: Options, act: Callable[[Job], Path | None]) -> Job:
+        """Put work of another kind on a picture into the same queue, under the same limits: `act(job)`.
+
+        It is called on the worker's thread, says how far it is by `job.at`, and returns `job.result`. Errors and what
+        the folder is as of `submit`; the picture's pixels are checked, and the model's name.
+        """
+        self.check_place()
+        self.check_model(options.model)
+        self.check_picture(source)
+        job = Job(source, options, None, None)
+        job._act = act
+        self._add(job)
+        return job
+
+    def _add(self, job: Job) -> None:
         with self._changed:
             self.check_place()
             self._jobs[job.id] = job
             self._queue.append(job)
             self._changed.notify_all()
-        return job
+
+    def check_picture(self, source: Path) -> tuple[int, int]:
+        """(width, height) by its header. Raises ImageError for no picture, TooLarge for one of too many pixels."""
+        try:
+            height, width = srkit.image_size(source)
+        except srkit.SrkitError as error:
+            raise type(error)(str(error).replace(f"{source.parent}/", "")) from None
+        self._check_pixels("the picture has", width, height, self.limits.pixels)
+        return width, height
 
     def check_place(self) -> None:
         """Raises Full where the queue has no place, or the server ends."""
@@ -310,21 +357,26 @@ class Jobs:
                 job = self._running = self._queue.popleft()
             self._make(job)
 
+    def _upscale(self, job: Job) -> Path:
+        return self.upscaler(job.options).upscale_file(
+            job.source,
+            progress=job._at,
+            cancel=job._stop,
+            tell=job._tell,
+            confidence=job.confidence,
+            **job.options.of_file(),
+        )
+
     def _make(self, job: Job) -> None:
         begun = time.monotonic()
-        until = begun + self.limits.seconds
+        job._until = begun + self.limits.seconds
         job.waited = begun - job.made
         job.state = "running"
         state, error = "done", None
         try:
-            job.result = self.upscaler(job.options).upscale_file(
-                job.source,
-                progress=job._at,
-                cancel=lambda: bool(job._cancelled) or time.monotonic() > until,
-                tell=job._tell,
-                confidence=job.confidence,
-                **job.options.of_file(),
-            )
+            job.result = job._act(job) if job._act else self._upscale(job)
+            if job._more:
+                job._more(job)
         except srkit.Cancelled:
             state, error = "cancelled", srkit.Cancelled(job._cancelled)
             if not job._cancelled:
