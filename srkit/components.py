@@ -413,9 +413,9 @@ class Pair:
 
     Attributes:
         name: of the picture, in messages and tables.
-        lr: `H,W,3` uint8 RGB. None: it is made from `hr`, cropped at the bottom and right to a multiple of the
-            scale, by `imresize`.
-        hr: `scale*H,scale*W,3` uint8 RGB.
+        lr: `H,W,3` uint8 RGB, or uint16 from 0 to 65535. None: it is made from `hr`, cropped at the bottom and right
+            to a multiple of the scale, by `imresize`.
+        hr: `scale*H,scale*W,3`, likewise. Training sees all 16 bits; scores are of 8.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""MATLAB's imresize, bit for bit on uint8: numpy for data sets, torch for batches.
+"""MATLAB's imresize, bit for bit on uint8 and uint16: numpy for data sets, torch for batches.
 
 The contributions of each output pixel follow MATLAB's `imresize.m`: an antialiasing kernel stretched
 by 1/scale when shrinking, symmetric reflection at the edges, the dimension with the smaller scale
-first (rows on a tie), and, for uint8, rounding half up and clipping after *each* of the two passes.
+first (rows on a tie), and, for integers, rounding half up and clipping after *each* of the two passes.
 That last point is where most Python ports differ, by 1 or 2 in every seventh value.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-AT_ONCE = 2**22  # values of a uint8 batch that are computed together, in float64
-WITHOUT_FLOAT64 = ("mps",)  # devices on which uint8 cannot be resized exactly
+AT_ONCE = 2**22  # values of a batch of integers that are computed together, in float64
+WITHOUT_FLOAT64 = ("mps",)  # devices on which integers cannot be resized exactly
 
 __all__ = ["imresize", "imresize_torch"]
 
@@ -81,9 +81,10 @@ def imresize(
     """Resize `image`, H,W or H,W,C, as MATLAB's `imresize(image, scale)` or `imresize(image, size)`.
 
     scale: any positive number; the result is ceil(scale*H), ceil(scale*W). size: (height, width) instead.
-    method: "bicubic" or "lanczos3". uint8 gives uint8, equal to MATLAB's to the last bit; floating
-    point gives float64, neither rounded nor clipped. Raises ValueError for both or neither of scale and size.
+    method: "bicubic" or "lanczos3". uint8 and uint16 stay what they are, equal to MATLAB's to the last bit;
+    floating point gives float64, neither rounded nor clipped. Raises ValueError for both or neither of scale and size.
     """
+    white = np.iinfo(image.dtype).max if image.dtype in (np.uint8, np.uint16) else 0
     result = image.astype(np.float64)
     for axis, length, out, step in plan(image.shape[0], image.shape[1], scale, size):
         weights, indices = contributions(length, out, step, method)
@@ -92,8 +93,8 @@ def imresize(
         total = np.zeros((*result.shape[:axis], out, *result.shape[axis + 1 :]))
         for tap in range(weights.shape[1]):
             total += weights[:, tap].reshape(shape) * result.take(indices[:, tap], axis=axis)
-        result = np.clip(np.floor(total + 0.5), 0, 255) if image.dtype == np.uint8 else total
-    return result.astype(np.uint8) if image.dtype == np.uint8 else result
+        result = np.clip(np.floor(total + 0.5), 0, white) if white else total
+    return result.astype(image.dtype) if white else result
 
 
 def imresize_torch(
@@ -105,18 +106,19 @@ def imresize_torch(
 ) -> "torch.Tensor":
     """`imresize` of a batch `B,C,H,W` on its own device.
 
-    uint8 is computed in float64, on the CPU where the device has none, and equals `imresize` to the last
+    uint8 and uint16 are computed in float64, on the CPU where the device has none, and equal `imresize` to the last
     bit; floating point keeps its type and carries gradients.
     """
     import torch
 
-    if batch.dtype == torch.uint8 and batch.device.type in WITHOUT_FLOAT64:
+    exact = batch.dtype in (torch.uint8, torch.uint16)
+    if exact and batch.device.type in WITHOUT_FLOAT64:
         return imresize_torch(batch.cpu(), scale, size=size, method=method).to(batch.device)
-    if batch.dtype == torch.uint8 and batch.numel() > AT_ONCE and len(planes := batch.flatten(0, -3)) > 1:
+    if exact and batch.numel() > AT_ONCE and len(planes := batch.flatten(0, -3)) > 1:
         # float64 takes eight times the memory of the pixels: one plane at a time
         done = [imresize_torch(plane[None], scale, size=size, method=method) for plane in planes]
         return torch.cat(done).reshape(*batch.shape[:-2], *done[0].shape[-2:])
-    exact = batch.dtype == torch.uint8
+    white = torch.iinfo(batch.dtype).max if exact else 0
     result = batch.double() if exact else batch
     for axis, length, out, step in plan(batch.shape[-2], batch.shape[-1], scale, size):
         weights, indices = contributions(length, out, step, method)
@@ -126,5 +128,5 @@ def imresize_torch(
         total = torch.zeros((), dtype=result.dtype, device=result.device)
         for tap in range(weights.shape[1]):
             total = total + w[:, tap].reshape(shape) * result.index_select(axis - 2, i[:, tap])
-        result = torch.floor(total + 0.5).clamp_(0, 255) if exact else total
-    return result.to(torch.uint8) if exact else result
+        result = torch.floor(total + 0.5).clamp_(0, white) if exact else total
+    return result.to(batch.dtype) if exact else result

@@ -40,10 +40,10 @@ class Pictures:
         return len(self.hr_files)
 
     def __getitem__(self, index: int) -> Pair:
-        hr, lr_file = read_rgb(self.hr_files[index], range=self.limits), self.lr_files[index]
+        hr, lr_file = read_rgb(self.hr_files[index], range=self.limits, deep=True), self.lr_files[index]
         if lr_file is None:
             return Pair(self.names[index], None, hr)
-        lr = read_rgb(lr_file, range=self.limits)
+        lr = read_rgb(lr_file, range=self.limits, deep=True)
         height, width = hr.shape[:2]
         if lr.shape[:2] == (-(-height // self.scale), -(-width // self.scale)):
             # MATLAB rounds sizes up: of an HR that was not cropped first, the last row and column are only partly there

@@ -16,7 +16,7 @@ from srkit.components import Pair, PairSequence
 from srkit.data.jpeg_blocks import jpeg_quality
 from srkit.data.likeness import fit, likeness, luma, same_pictures, thumbnail
 from srkit.data.maker import Made, SetMade, looked_at, made_by, set_made_by
-from srkit.data.pairs import aligned, check_pixels, open_dataset, size
+from srkit.data.pairs import aligned, check_pixels, open_dataset, shallow, size
 from srkit.data.store import Progress, Store
 from srkit.errors import DataError, one_line
 from srkit.plugins import Choice
@@ -162,7 +162,7 @@ def each(
 
 
 def read(pairs: PairSequence, index: int) -> Pair | Look:
-    """One pair with HR in the right form, or a Look that says why not."""
+    """One pair with HR in the right form, in 8 bits, or a Look that says why not."""
     names = getattr(pairs, "names", None)
     name = str(names[index]) if isinstance(names, list) and index < len(names) else f"picture {index}"
     try:
@@ -175,7 +175,7 @@ def read(pairs: PairSequence, index: int) -> Pair | Look:
         check_pixels(pair.name, "HR", pair.hr)
     except DataError as error:
         return Look(pair.name, [Finding("error", "pixels", pair.name, without_name(error, pair.name))])
-    return pair
+    return replace(pair, hr=shallow(pair.hr))
 
 
 def without_name(error: DataError, name: str) -> str:
@@ -383,13 +383,13 @@ def quick_check(train: Store, validation: Store, scale: int) -> list[Finding]:
 
 
 def quick_look(store: Store, scale: int, index: int) -> Look:
-    lr, hr = store.image("lr", index), store.image("hr", index)
+    lr, hr = shallow(store.image("lr", index)), shallow(store.image("hr", index))
     shift, stray = correspondence(lr, hr, scale)
     return Look(store.names[index], thumbnail=thumbnail(hr), lr_thumbnail=thumbnail(lr) if stray else None, shift=shift)
 
 
 def lr_thumbnail(store: Store, index: int) -> np.ndarray:
-    return thumbnail(store.image("lr", index))
+    return thumbnail(shallow(store.image("lr", index)))
 
 
 def evenly(length: int, most: int) -> list[int]:
@@ -411,8 +411,8 @@ def equal_pictures(train: Store, validation: Store) -> Iterable[tuple[int, int]]
 
 def probes(store: Store, indices: Sequence[int]) -> list[tuple[int, int, bytes]]:
     """Height, width and a few pixels of each picture."""
-    offset, height, width = store.hr[np.asarray(indices, dtype=np.int64)].T
-    places = offset[:, None] + (height * width)[:, None] * (2 * np.arange(PROBES) + 1) // (2 * PROBES)
+    offset, height, width, value = store.hr[np.asarray(indices, dtype=np.int64)].T
+    places = offset[:, None] + (height * width * value)[:, None] * (2 * np.arange(PROBES) + 1) // (2 * PROBES)
     pixels = store.pixels[places]  # n,PROBES,3
     return [(int(h), int(w), p.tobytes()) for h, w, p in zip(height, width, pixels, strict=True)]
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from srkit.data.likeness import PAD, luma, most_detail
+from srkit.data.pairs import shallow
 from srkit.imresize import cubic, imresize, lanczos3
 
 WINDOW = 64  # side in LR pixels of the part in which the kernel is found
@@ -228,12 +229,13 @@ UNKNOWN = Made()
 
 
 def made_by(lr: np.ndarray, hr: np.ndarray, scale: int) -> Made:
-    """What made `lr`, uint8 h,w,3, of `hr`, whose sides are scale*h and scale*w or up to scale-1 larger.
+    """What made `lr`, h,w,3, of `hr`, whose sides are scale*h and scale*w or up to scale-1 larger. Of 8 bits each.
 
     UNKNOWN rather than a guess, and for what is too small or too flat. Several makers where they give the same
     pixels: at an odd scale each that does not antialias takes the middle pixel as it is. Raises ValueError where
     the sizes do not fit.
     """
+    lr, hr = shallow(lr), shallow(hr)
     height, width = lr.shape[:2]
     if (height, width) != (hr.shape[0] // scale, hr.shape[1] // scale):
         raise ValueError(f"LR {lr.shape[:2]} is not HR {hr.shape[:2]} divided by {scale}")

@@ -18,13 +18,13 @@ class TooSmall(DataError):  # noqa: N818 - a state of things
     """A picture from which nothing can be learned or measured: it is left out, and named."""
 
 
-def aligned(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def aligned(pair: Pair, scale: int, *, deep: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """(lr, hr) of `pair`, uint8 h,w,3 and scale*h,scale*w,3, cropped at the bottom and right.
 
-    An LR that is missing is made by MATLAB's bicubic. Raises DataError, naming the picture, where a
-    given LR is not HR's size divided by the scale.
+    An LR that is missing is made by MATLAB's bicubic. deep: what has 16 bits stays uint16, else it is rounded to 8.
+    Raises DataError, naming the picture, where a given LR is not HR's size divided by the scale.
     """
-    hr = cropped(pair, scale)
+    hr = cropped(pair, scale, deep=deep)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     if pair.lr is None:
         return imresize(hr, 1 / scale), hr
@@ -34,17 +34,27 @@ def aligned(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
             f"'{pair.name}': LR is {size(pair.lr)}, but HR {size(pair.hr)} divided by {scale} is {width}x{height}; "
             f"{size_advice(pair.lr, pair.hr, scale)}"
         )
-    return pair.lr, hr
+    return pair.lr if deep else shallow(pair.lr), hr
 
 
-def cropped(pair: Pair, scale: int) -> np.ndarray:
-    """HR of `pair`, cropped at the bottom and right to a multiple of the scale. Raises DataError, TooSmall."""
+def shallow(pixels: np.ndarray) -> np.ndarray:
+    """uint8 of uint8 or uint16: 16 bits are rounded to 8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def cropped(pair: Pair, scale: int, *, deep: bool = False) -> np.ndarray:
+    """HR of `pair`, cropped at the bottom and right to a multiple of the scale. Raises DataError, TooSmall.
+
+    deep: as for `aligned`.
+    """
     check_pixels(pair.name, "HR", pair.hr)
     height, width = pair.hr.shape[0] // scale, pair.hr.shape[1] // scale
     if not height or not width:
         raise TooSmall(f"'{pair.name}' is {size(pair.hr)}: too small for x{scale}")
     hr: np.ndarray = pair.hr[: height * scale, : width * scale]
-    return hr
+    return hr if deep else shallow(hr)
 
 
 def size_advice(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:
@@ -65,9 +75,10 @@ def few(names: Sequence[str]) -> str:
 
 
 def check_pixels(name: str, which: str, pixels: Any) -> None:
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        got = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        raise DataError(f"'{name}': {which} must be a uint8 array H,W,3, not {got}")
+    array = isinstance(pixels, np.ndarray)
+    if not array or pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3:
+        got = f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__
+        raise DataError(f"'{name}': {which} must be a uint8 or uint16 array H,W,3, not {got}")
 
 
 def size(pixels: np.ndarray) -> str:

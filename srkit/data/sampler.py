@@ -2,18 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from srkit.components import Batch
-from srkit.data.store import Store
+from srkit.data.store import Store, picture_at
 from srkit.errors import DataError, UsageError
 from srkit.imresize import imresize_torch
 
 RESIDENT_SHARE = 0.5  # of the accelerator's free memory that the pixels may take
 MARGIN = 3  # LR pixels beyond a patch that MATLAB's bicubic, shrinking, can look at
+
+
+class Cut(NamedTuple):
+    """Patches before they are a batch: B,3,side,side uint8, or, where any picture has 16 bits, uint16.
+
+    lr: None where it is to be made. plain: B booleans, the rows whose picture has 8 bits.
+    """
+
+    hr: torch.Tensor
+    lr: torch.Tensor | None
+    plain: torch.Tensor
 
 
 class Sampler:
@@ -39,7 +50,7 @@ class Sampler:
     ):
         lr, hr = (np.concatenate([getattr(store, which) for store in stores]) for which in ("lr", "hr"))
         names = [name for store in stores for name in store.names]
-        usable = lr[:, 1:].min(axis=1) >= patch
+        usable = lr[:, 1:3].min(axis=1) >= patch
         too_small = [name for store in stores for name in store.left_out]
         self.left_out = [*too_small, *(name for name, ok in zip(names, usable, strict=True) if not ok)]
         if not usable.any():
@@ -49,37 +60,52 @@ class Sampler:
         self.store = np.repeat(np.arange(len(stores)), [len(store) for store in stores])[usable]
         self.has_lr = all(store.has_lr for store in stores)
         self.scale, self.batch, self.patch, self.seed, self.device = scale, batch, patch, seed, device
+        self.deep = bool((self.hr[:, 3] > 1).any() or (self.has_lr and (self.lr[:, 3] > 1).any()))
         self.mapped = [store.pixels for store in stores]
         self.resident = None
-        if stays(sum(pixels.nbytes for pixels in self.mapped), device, resident):
+        if stays(sum(pixels.nbytes for pixels in self.mapped) * (2 if self.deep else 1), device, resident):
+            if self.deep:
+                self.widen()
             self.resident = [torch.from_numpy(pixels).to(device, copy=True) for pixels in self.mapped]
 
     def __len__(self) -> int:
         return len(self.lr)
 
     def __call__(self, step: int, rows: np.ndarray | None = None) -> Batch:
-        return self.finish(*self.cut(step, rows))
+        return self.finish(self.cut(step, rows))
 
-    def cut(self, step: int, rows: np.ndarray | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """HR and LR patches of a step, B,3,side,side uint8, still where the pixels are; LR None if it is to be made."""
+    def cut(self, step: int, rows: np.ndarray | None = None) -> Cut:
+        """The patches of a step, still where the pixels are."""
         rng = np.random.default_rng([self.seed, step, self.scale])
         picked = rng.integers(len(self.lr), size=self.batch)
-        corner = (rng.random((self.batch, 2)) * (self.lr[picked, 1:] - self.patch + 1)).astype(np.int64)
+        corner = (rng.random((self.batch, 2)) * (self.lr[picked, 1:3] - self.patch + 1)).astype(np.int64)
         if rows is not None:
             picked, corner = picked[rows], corner[rows]
         margin = 0 if self.has_lr else MARGIN * self.scale
         hr = self.patches(self.hr, picked, corner * self.scale - margin, self.patch * self.scale + 2 * margin)
-        return hr, self.patches(self.lr, picked, corner, self.patch) if self.has_lr else None
+        lr = self.patches(self.lr, picked, corner, self.patch) if self.has_lr else None
+        return Cut(hr, lr, torch.from_numpy(self.hr[picked, 3] == 1))
 
-    def finish(self, hr: torch.Tensor, lr: torch.Tensor | None) -> Batch:
-        """What `cut` gave as a batch on the device; a missing LR is made there, the pixels a shrunk picture has."""
-        hr = self.moved(hr)
+    def finish(self, cut: Cut) -> Batch:
+        """A batch on the device; a missing LR is made there, the pixels a shrunk picture has."""
+        hr, lr = self.moved(cut.hr), cut.lr
         if lr is None:
-            small = imresize_torch(hr, 1 / self.scale)[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+            lr = self.shrunk(hr, cut.plain.to(hr.device))[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
             margin = MARGIN * self.scale
             hr = hr[..., margin:-margin, margin:-margin]
-            lr = small.contiguous(memory_format=torch.channels_last)
-        return Batch(self.moved(lr).float().div_(255), hr.float().div_(255))
+            lr = lr.contiguous(memory_format=torch.channels_last)
+        white = 65535 if self.deep else 255
+        return Batch(self.moved(lr).float().div_(white), hr.float().div_(white))
+
+    def shrunk(self, hr: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
+        """HR made small, rounded as the picture is: to 8 bits in the rows that are `plain`, also beside deep ones."""
+        lr = imresize_torch(hr, 1 / self.scale)
+        if self.deep and plain.any():
+            eight = imresize_torch((hr[plain].to(torch.int32) // 257).to(torch.uint8), 1 / self.scale)
+            wide = lr.to(torch.int32)
+            wide[plain] = eight.to(torch.int32) * 257
+            lr = wide.to(torch.uint16)
+        return lr
 
     def moved(self, patches: torch.Tensor) -> torch.Tensor:
         if patches.device == self.device:
@@ -87,14 +113,16 @@ class Sampler:
         return (patches.pin_memory() if self.device.type == "cuda" else patches).to(self.device, non_blocking=True)
 
     def patches(self, places: np.ndarray, picked: np.ndarray, corners: np.ndarray, side: int) -> torch.Tensor:
-        """places: n,3 offset, height, width. corners: B,2 top, left, reflected where outside. -> B,3,side,side"""
+        """places: n,4 as in a Store. corners: B,2 top, left, reflected where outside. -> B,3,side,side"""
         if self.resident is None:
             cut = [
                 window(self.mapped[self.store[i]], places[i], corner, side)
                 for i, corner in zip(picked, corners, strict=True)
             ]
-            return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
-        offset, height, width = places[picked].T
+            return torch.from_numpy(np.stack([deepened(each) for each in cut] if self.deep else cut)).permute(
+                0, 3, 1, 2
+            )
+        offset, height, width, _ = places[picked].T
         rows, columns = (
             reflected(corners[:, axis, None] + np.arange(side), length[:, None])
             for axis, length in ((0, height), (1, width))
@@ -104,19 +132,42 @@ class Sampler:
             torch.from_numpy(starts).to(self.device)[:, :, None] + torch.from_numpy(columns).to(self.device)[:, None]
         )
         if len(self.resident) == 1:
-            return self.resident[0][indices].permute(0, 3, 1, 2)
+            return self.unsigned(self.resident[0][indices].permute(0, 3, 1, 2))
         stores = self.store[picked]
-        found = torch.empty((*indices.shape, 3), dtype=torch.uint8, device=self.device)
+        found = torch.empty((*indices.shape, 3), dtype=self.resident[0].dtype, device=self.device)
         for number in np.unique(stores):
             mine = torch.from_numpy(np.flatnonzero(stores == number)).to(self.device)
             found[mine] = self.resident[number][indices[mine]]
-        return found.permute(0, 3, 1, 2)
+        return self.unsigned(found.permute(0, 3, 1, 2))
+
+    def widen(self) -> None:
+        """All pixels as 16 bits in arrays of their own, N,3, by which they can be kept on a device.
+
+        They are held as int16, since torch looks few things up in uint16.
+        """
+        for number, pixels in enumerate(self.mapped):
+            wide, end = [], 0
+            for places in (self.hr, self.lr) if self.has_lr else (self.hr,):
+                for index in np.flatnonzero(self.store == number):
+                    picture = deepened(picture_at(pixels, places[index]))
+                    wide.append(picture.reshape(-1, 3).view(np.int16))
+                    places[index, 0] = end
+                    end += len(wide[-1])
+            self.mapped[number] = np.concatenate(wide) if wide else np.empty((0, 3), np.int16)
+
+    def unsigned(self, patches: torch.Tensor) -> torch.Tensor:
+        return patches.to(torch.int32).bitwise_and_(0xFFFF).to(torch.uint16) if self.deep else patches
+
+
+def deepened(picture: np.ndarray) -> np.ndarray:
+    """uint16 of uint8 or uint16; 255 becomes 65535."""
+    return picture if picture.dtype == np.uint16 else picture.astype(np.uint16) * np.uint16(257)
 
 
 def window(pixels: np.ndarray, place: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
     """A square of one picture of a pack, side,side,3, reflected where it reaches outside."""
-    (offset, height, width), (top, left) = place, corner
-    picture: np.ndarray = pixels[offset : offset + height * width].reshape(height, width, 3)
+    picture, (top, left) = picture_at(pixels, place), corner
+    height, width = picture.shape[:2]
     if 0 <= top <= height - side and 0 <= left <= width - side:
         return picture[top : top + side, left : left + side]
     rows, columns = (reflected(at + np.arange(side), length) for at, length in ((top, height), (left, width)))
@@ -232,7 +283,7 @@ class Batches:
         patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, rows)
         following = self.samplers[self.drawn(step + 1)[1]]
         self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, self.rows(step + 1)))
-        return sampler.finish(*patches)
+        return sampler.finish(patches)
 
 
 def by_rows(augmentation: Any) -> bool:

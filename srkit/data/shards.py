@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit.components import Pair, PairSequence
-from srkit.data.store import Progress, Store, digest_of, forget, read_pack, write_pack
+from srkit.data.store import LAYOUT, Progress, Store, digest_of, forget, read_pack, write_pack
 from srkit.errors import DataError, UsageError, one_line
 from srkit.files import packs_folder
 
@@ -98,7 +98,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
         raise UsageError(f"{len(pairs)} pictures cannot be packed into {count} shards")
     files, folder = file_system(address(to))
     pixels = pairs.fingerprint() if hasattr(pairs, "fingerprint") else os.urandom(8).hex()
-    key = digest_of([about, scale, count, pixels])
+    key = digest_of([LAYOUT, about, scale, count, pixels])
     shards, done = [], 0
     counts: dict[int, int] = {}  # of those written now, without the pictures that are too small
     try:

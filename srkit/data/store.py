@@ -1,10 +1,10 @@
 """The store: every picture of a dataset decoded once, into one packed file that training maps into memory.
 
-Layout of a pack: the pixels of lr 0, hr 0, lr 1, hr 1, ... as raw RGB bytes; then an index as JSON
-(names, whether LR is there, and offset, height and width of each picture, in pixels); then the index's
-length in 8 bytes and 8 bytes of magic. A pack appears under its final name only when complete. One
-process builds it while others wait; one that is interrupted leaves what it has decoded, with a
-journal, and the next one continues from there.
+Layout of a pack: the pixels of lr 0, hr 0, lr 1, hr 1, ... as raw RGB, one byte a value or, of deep pictures, two
+(little-endian); then an index as JSON (names, whether LR is there, and of each picture offset in units of three bytes,
+height, width and bytes of a value); then the index's length in 8 bytes and 8 bytes of magic. A pack appears under its
+final name only when complete. One process builds it while others wait; one that is interrupted leaves what it has
+decoded, with a journal, and the next one continues from there.
 """
 
 import hashlib
@@ -27,12 +27,13 @@ from srkit.files import locked, packs_folder
 from srkit.plugins import Choice
 
 MAGIC = b"srkpack2"
+LAYOUT = f"{MAGIC.decode()}, 16 bits"  # what is packed of a file; packs of another one are made anew
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Store:
-    """pixels: N,3 uint8, mapped from the pack. lr, hr: for each picture offset, height, width (n,3 int64).
+    """pixels: N,3 uint8, mapped from the pack. lr, hr: for each picture offset, height, width, bytes of a value (n,4).
 
     given: the dataset brought its own LR. has_lr: False where only HR was packed; `lr` then has sizes alone.
     left_out: the names of pictures too small for the scale.
@@ -58,9 +59,15 @@ class Store:
         return replace(self, names=names, lr=self.lr[kept], hr=self.hr[kept], left_out=[*self.left_out, *gone])
 
     def image(self, which: str, index: int) -> np.ndarray:
-        """One whole picture, `which` "lr" or "hr": H,W,3 uint8."""
-        offset, height, width = getattr(self, which)[index]
-        return self.pixels[offset : offset + height * width].reshape(height, width, 3)
+        """One whole picture, `which` "lr" or "hr": H,W,3 uint8 or uint16."""
+        return picture_at(self.pixels, getattr(self, which)[index])
+
+
+def picture_at(pixels: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """H,W,3 uint8 or uint16 of a pack's pixels. place: offset, height, width, bytes of a value."""
+    offset, height, width, size = (int(number) for number in place)
+    values = pixels[offset : offset + height * width * size].reshape(-1)
+    return (values if size == 1 else values.view("<u2")).reshape(height, width, 3)
 
 
 def packed(
@@ -91,7 +98,7 @@ def packed(
                 return finished(temporary, folder / f"{stem}-{content}.pack")
             finally:
                 forget(temporary)
-        about = [MAGIC.decode(), dataset.entry.qualified, dataset.entry.version, dataset.options, split, scale, lr]
+        about = [LAYOUT, dataset.entry.qualified, dataset.entry.version, dataset.options, split, scale, lr]
         path = folder / f"{stem}-{digest_of([*about, pairs.fingerprint()])}.pack"
         with suppress(OSError, ValueError):
             return read_pack(path)
@@ -135,9 +142,14 @@ def read_pack(path: Path) -> Store:
         index = json.loads(file.read(length))
     # Copy-on-write, because torch requires writable memory; nothing is written.
     pixels = np.memmap(path, np.uint8, "c", shape=(end // 3, 3))
-    lr, hr = (np.array(index[which], dtype=np.int64).reshape(-1, 3) for which in ("lr", "hr"))
+    lr, hr = (np.array(with_size(index[which]), dtype=np.int64).reshape(-1, 4) for which in ("lr", "hr"))
     given, has_lr, left_out = index["given"], index["has_lr"], index.get("left_out", [])
     return Store(path, index["names"], pixels, lr, hr, given=given, has_lr=has_lr, left_out=left_out)
+
+
+def with_size(places: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The places of a pack with the bytes of a value, which packs of srkit 0.2 do not say."""
+    return [[*place, 1][:4] for place in places]
 
 
 def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bool = True) -> str:
@@ -161,13 +173,13 @@ def write_pack(pairs: Any, scale: int, path: Path, progress: Progress, *, lr: bo
                 while waiting:
                     name, given, small, hr = waiting.pop(0).result()
                     waiting.extend(pool.submit(load, pairs, i, scale, lr) for i in islice(numbers, 1))
-                    entry = {"name": name, "given": given, "lr": [-1, *small.shape[:2]]}  # -1: its size alone
+                    entry = {"name": name, "given": given, "lr": [-1, *small.shape[:2], 1]}  # -1: its size alone
                     for which, image in (("lr", small), ("hr", hr)) if lr else (("hr", hr),):
-                        data = np.ascontiguousarray(image)
+                        data = np.ascontiguousarray(image, "<u2" if image.dtype == np.uint16 else None)
                         file.write(data.data)
                         content.update(data.data)
-                        entry[which] = [end, *data.shape[:2]]
-                        end += data.shape[0] * data.shape[1]
+                        entry[which] = [end, *data.shape[:2], data.itemsize]
+                        end += data.nbytes // 3
                     entry["end"] = end
                     file.flush()  # before the journal says it is there
                     journal.write(json.dumps(entry) + "\n")
@@ -221,10 +233,10 @@ def load(pairs: Any, index: int, scale: int, lr: bool) -> tuple[str, bool, np.nd
         pair = pairs[index]
         given = pair.lr is not None
         if lr or given:
-            return (pair.name, given, *aligned(pair, scale))
+            return (pair.name, given, *aligned(pair, scale, deep=True))
         height, width = (side // scale for side in pair.hr.shape[:2])
         blank = np.empty((height, width, 3), np.uint8)
-        return (pair.name, given, *aligned(replace(pair, lr=blank), scale))
+        return (pair.name, given, *aligned(replace(pair, lr=blank), scale, deep=True))
     except TooSmall:
         nothing = np.empty((0, 0, 3), np.uint8)
         return pair.name, False, nothing, nothing

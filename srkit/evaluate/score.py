@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from srkit.components import Pair, PairSequence
-from srkit.data.pairs import TooSmall, aligned, cropped, size
+from srkit.data.pairs import TooSmall, aligned, cropped, shallow, size
 from srkit.errors import DataError, PluginError, SrkitError, naming, one_line
 from srkit.evaluate.protocol import Protocol
 from srkit.evaluate.report import Row
@@ -110,7 +110,7 @@ def score_image(
     device: torch.device,
     name: str = "",
 ) -> ImageScore:
-    """Upscale `lr` and score it against `hr`, both uint8 H,W,3 and aligned.
+    """Upscale `lr`, uint8 or uint16, and score it against `hr`, uint8, both H,W,3 and aligned.
 
     upscaler: as `make_upscaler` or `checked` give it. Raises DataError where the picture is too small for the
     protocol's border, OutputError for what is no upscaled picture, PluginError for a metric that fails.
@@ -174,7 +174,7 @@ def score_pairs(
         try:
             pair = read_pair(pairs, i)
             prepared = Prepared(pair, scale, protocol)
-            lr, hr = prepared.lr, pair.hr[: prepared.lr.shape[0] * scale, : prepared.lr.shape[1] * scale]
+            lr, hr = prepared.lr, shallow(pair.hr)[: prepared.lr.shape[0] * scale, : prepared.lr.shape[1] * scale]
         except TooSmall as error:
             small = error
             told = f"left out, too small for '{protocol.name}' at x{scale}"

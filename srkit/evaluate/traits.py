@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from srkit.data.maker import MAKERS, Made, looked_at, made_by, set_made_by, unlike_training
+from srkit.data.pairs import shallow
 from srkit.evaluate.plan import Cell, ScoredSet
 from srkit.evaluate.store import Store
 from srkit.evaluate.tags import Tags, tagged
@@ -77,7 +78,7 @@ def content_of(store: Store, tested: ScoredSet, number: int, key: str, done: Cal
 
     try:
         assert tested.pairs is not None
-        found = groups_in(tested.pairs[number].hr)
+        found = groups_in(shallow(tested.pairs[number].hr))
     except Exception:
         return []
     if key:

@@ -17,7 +17,7 @@ from srkit.errors import ImageError, UsageError, one_line
 from srkit.images.about import About, about_of, bare_exif
 from srkit.images.bare import without_metadata
 from srkit.images.folders import readable_suffixes
-from srkit.images.header import MAX_PIXELS, Header, check_pixels, depth_of, frames_of, head_of, header_in
+from srkit.images.header import MAX_PIXELS, Header, check_pixels, depth_of, frames_of, head_of, header, header_in
 from srkit.images.picture import Picture, extended
 from srkit.images.source import Readable, Source, kind_of, source_of
 
@@ -272,13 +272,13 @@ def scaled(
     return np.clip(np.floor((values - low) * (top / (high - low)) + 0.5), 0, top).astype(kind)
 
 
-def read_rgb(path: str | Path, *, range: Range = None) -> np.ndarray:  # noqa: A002 - the option's name
+def read_rgb(path: str | Path, *, range: Range = None, deep: bool = False) -> np.ndarray:  # noqa: A002 - the option's name
     """The pixels alone: `H,W,3` uint8, gray as three equal channels, upright.
 
     Where they are wholly transparent, their colour is that of the nearest ones that are not. What the reading had to
-    give up is logged. range and errors as in `read_picture`.
+    give up is logged. deep: what has more than 8 bits is uint16, 0 to 65535. range and errors as in `read_picture`.
     """
-    picture = read_picture(path, range=range)
+    picture = read_picture(path, range=range, deep=deep and header(path, max_pixels=None).depth > 8)
     if picture.notice:
         LOG.warning("%s: %s", path, picture.notice)
     return picture.rgb if picture.alpha is None else extended(picture.rgb, picture.alpha)

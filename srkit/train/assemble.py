@@ -264,7 +264,7 @@ def lr_maker(run: Run, registry: Registry) -> str:
 
 def scorable(store: Store, protocol: protocols.Protocol, scale: int) -> Store:
     """The pictures with pixels inside the protocol's border; the others are left out. DataError where none is left."""
-    small = {i for i, sides in enumerate(store.hr[:, 1:].tolist()) if min(sides) <= 2 * protocol.border(scale)}
+    small = {i for i, sides in enumerate(store.hr[:, 1:3].tolist()) if min(sides) <= 2 * protocol.border(scale)}
     if len(small) == len(store):
         raise DataError(f"every validation picture is too small for protocol '{protocol.name}' at x{scale}: "
                         f"{few(store.names)}")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from srkit import checkpoint
+from srkit.data.pairs import shallow
 from srkit.errors import CheckpointError, SrkitError, one_line
 from srkit.evaluate.score import ImageScore, score_image
 from srkit.evaluate.statistics import mean
@@ -177,17 +178,18 @@ class Keeper:
 
     def score_picture(self, scale: int, index: int) -> ImageScore:
         trainee, store = self.trainee, self.trainee.validation[scale]
+        hr = shallow(store.image("hr", index))  # what a score is of
         image = score_image(
             make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last, in_range=False),
             store.image("lr", index),
-            store.image("hr", index),
+            hr,
             scale=scale,
             metrics=trainee.metrics,
             protocol=self.selection.protocol,
             device=trainee.device,
             name=store.names[index],
         )
-        made, meant = (float(pixels.mean()) / 255 for pixels in (image.sr, store.image("hr", index)))
+        made, meant = (float(pixels.mean()) / 255 for pixels in (image.sr, hr))
         if abs(made - meant) > FAR:  # told, and no error: a network that has just begun may be anywhere
             self.once(
                 f"validation of step {self.step:,}: '{trainee.model.label}' makes '{image.name}' {made:.2f} bright on "

@@ -158,8 +158,8 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
 
 
 def to_tensor(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """H,W,3 uint8 -> 1,3,H,W float in [0, 1] on `device`."""
-    return torch.tensor(pixels).to(device).permute(2, 0, 1)[None].float() / 255
+    """H,W,3 uint8 or uint16 -> 1,3,H,W float in [0, 1] on `device`."""
+    return torch.tensor(pixels).to(device).permute(2, 0, 1)[None].float() / float(np.iinfo(pixels.dtype).max)
 
 
 def to_pixels(sr: Tensor) -> np.ndarray:

@@ -148,7 +148,7 @@ def test_wrong_sizes_say_what_would_fit(photos):
         "LR is 120x80, but HR 480x320 divided by 2 is 240x160; as x4 they may fit: --scale says which is meant"
     )
     assert "crop HR to a multiple of the scale" in texts["p2"]
-    assert "LR must be a uint8 array H,W,3" in texts["p3"]
+    assert "LR must be a uint8 or uint16 array H,W,3" in texts["p3"]
 
 
 def test_small_pictures(photos):
@@ -231,7 +231,7 @@ def test_whatever_a_stranger_raises_the_others_are_looked_at(photos):
         ("unreadable", "picture 1"), ("pixels", "float"), ("unreadable", "picture 4"),
     ]  # fmt: skip
     assert "KeyError" in report.findings[0].text
-    assert "must be a uint8 array H,W,3, not float64" in report.findings[1].text
+    assert "must be a uint8 or uint16 array H,W,3, not float64" in report.findings[1].text
     assert "gives tuple where srkit.Pair is wanted" in report.findings[2].text
     assert report.checked["read"] == 2
 
@@ -346,7 +346,7 @@ def test_the_quick_check_is_bounded_and_still_finds_an_equal_picture_among_thous
     apart = stored(registry, tmp_path / "apart", numbered(photos[5:]))
     one = stored(registry, tmp_path / "one", [Pair("leaked", None, photos[9])])
     pixels = np.concatenate([many.pixels, one.pixels])
-    moved = [places + np.array([len(many.pixels), 0, 0]) for places in (one.lr, one.hr)]
+    moved = [places + np.array([len(many.pixels), 0, 0, 0]) for places in (one.lr, one.hr)]
     middle = 4 * times // 2 + 7
     lr, hr = (np.insert(old, middle, new, axis=0) for old, new in zip((many.lr, many.hr), moved, strict=True))
     train = Store(few.path, [*names[:middle], "the one", *names[middle:]], pixels, lr, hr)

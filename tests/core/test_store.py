@@ -162,7 +162,7 @@ def test_given_lr_must_fit(photo):
     assert aligned(Pair("p", hr[:33, :33], hr), 3)[1].shape == (99, 99, 3)
     with pytest.raises(DataError, match="'p': LR is 40x40, but HR 100x100 divided by 3 is 33x33"):
         aligned(Pair("p", hr[:40, :40], hr), 3)
-    with pytest.raises(DataError, match="must be a uint8 array"):
+    with pytest.raises(DataError, match="must be a uint8 or uint16 array"):
         aligned(Pair("p", None, hr[..., 0]), 3)
     with pytest.raises(DataError, match="too small for x4"):
         aligned(Pair("p", None, hr[:3]), 4)
