@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 PROBE = 64  # side of the picture that is tried, in pixels
 SHARE = 0.25  # of the memory there is, for one tile
-MOST = 1.0e9  # bytes for one tile: larger ones save a few per cent of time, for memory in proportion
+MOST = 0.6e9  # bytes for one tile: larger ones save a few per cent of time, for memory in proportion
 SMALLEST = 64  # side of a tile in pixels
 CONTROL = Path("/sys/fs/cgroup")
 HIDDEN = 1.5  # convolutions need room of their own beside the tensors that are counted
@@ -102,6 +102,6 @@ def below_limit() -> int | None:
 
 
 def room_for(pixel: float, free: int | None) -> int:
-    """Pixels of a tile, with all around it, that take a quarter of the free memory at most, 1 GB at most."""
+    """Pixels of a tile, with all around it, that take a quarter of the free memory at most, 0.6 GB at most."""
     budget = MOST if free is None else min(MOST, free * SHARE)
     return max(SMALLEST**2, int(budget / max(pixel, 1)))
