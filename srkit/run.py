@@ -35,9 +35,10 @@ Weight = Annotated[float, Ge(0), Lt(math.inf)]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss.
+    """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss or training data.
 
-    metric, protocol: of [validation], what `best` is chosen by. A metric is a name, or a table of its name and options.
+    metric, protocol: of [validation], what its scores are. A metric is a name, or a table of its name and options, or a
+    list of either. label: of [validation], what the log calls the set; by its root or name where it is empty.
     """
 
     name: str
@@ -45,8 +46,9 @@ class Part:
     root: str = ""
     split: str = ""
     weight: Weight = 1.0
-    metric: str | dict[str, Any] = ""
+    metric: str | dict[str, Any] | list[Any] = ""
     protocol: str = ""
+    label: str = ""
 
     def table(self) -> dict[str, Any]:
         """As it stands in a run file: what is default is left out."""
@@ -56,15 +58,25 @@ class Part:
 
 
 #: the keys of a part that are not its component's options, for each section
-OWN_KEYS = {"model": (), "data": ("root", "split"), "validation": ("root", "split", "metric", "protocol"),
-            "loss": ("weight",), "augmentation": (), "optimizer": (), "schedule": (), "tracker": ()}  # fmt: skip
+OWN_KEYS: dict[str, tuple[str, ...]] = {
+    "model": (),
+    "data": ("root", "split", "weight"),
+    "validation": ("root", "split", "metric", "protocol", "label"),
+    "loss": ("weight",),
+    "augmentation": (),
+    "optimizer": (),
+    "schedule": (),
+    "tracker": (),
+}
 #: what sections hold where nothing is said of it
 DEFAULTS = {
     "data": {"split": "train"},
     "validation": {"split": "valid", "metric": defaults.METRICS[0], "protocol": "y"},
 }
 RENAMED = {"make_lr": "make_low_res"}  # in run files of srkit 0.1
-LISTS = ("loss", "augmentation", "tracker")
+LISTS = ("data", "validation", "loss", "augmentation", "tracker")
+ONE_OR_MORE = ("data", "validation")  # a table in a run file, or several
+UNNAMED = {"model": defaults.MODEL, "data": defaults.DATASET, "validation": "", "optimizer": "adam", "schedule": "step"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +112,9 @@ class Run:
     channels_last: Annotated[bool, "memory format of the network; faster, and tiles bit-exactly on a CPU"] = True
     init_from: Annotated[str, "checkpoint whose weights training starts from, where names and shapes match"] = ""
     model: Part = Part(name=defaults.MODEL)
-    data: Part = Part(name=defaults.DATASET, split="train")
-    validation: Part = Part(name="", split="valid", metric=defaults.METRICS[0], protocol="y")  # see `validated_on`
+    data: tuple[Part, ...] = (Part(name=defaults.DATASET, split="train"),)  # a batch is mixed by their weights
+    #: the first chooses `best`; see `validated_on`
+    validation: tuple[Part, ...] = (Part(name="", split="valid", metric=defaults.METRICS[0], protocol="y"),)
     optimizer: Part = Part(name="adam")
     schedule: Part = Part(name="step")
     loss: tuple[Part, ...] = tuple(Part(name=name) for name in defaults.LOSSES)
@@ -131,15 +144,13 @@ class Run:
 
     @property
     def metric(self) -> Part:
-        """The metric that `best` is chosen by."""
-        metric = self.validation.metric or DEFAULTS["validation"]["metric"]
-        table = {"name": metric} if isinstance(metric, str) else metric
-        return Part(name=table["name"], options={key: value for key, value in table.items() if key != "name"})
+        """The metric that `best` is chosen by: the first one of the first validation set."""
+        return metrics_of(self.validation[0])[0]
 
     @property
     def protocol(self) -> str:
         """The name of the protocol that `best` is chosen by."""
-        return self.validation.protocol or DEFAULTS["validation"]["protocol"]
+        return protocol_of(self.validation[0])
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Run":
@@ -164,6 +175,8 @@ class Run:
             value = getattr(self, item.name)
             if isinstance(value, Part):
                 value = value.table()
+            elif item.name in ONE_OR_MORE and len(value) == 1:
+                value = value[0].table()
             elif item.name in LISTS:
                 value = [part.table() for part in value]
             result[item.name] = list(value) if isinstance(value, tuple) else value
@@ -183,12 +196,7 @@ class Run:
         for key in OWN_KEYS:
             with mistakes.noted():
                 changes[key] = self.resolved_section(key, registry)
-        with mistakes.noted():
-            metric = registry.choose("metric", self.metric.name, self.metric.options)
         mistakes.tell()
-        table = Part(name=metric.entry.qualified, options=metric.options).table()
-        named = table if len(table) > 1 else metric.entry.qualified
-        changes["validation"] = replace(changes["validation"], metric=named, protocol=self.protocol)
         return replace(self, **changes)
 
     def resolved_section(self, key: str, registry: Registry) -> Any:
@@ -199,11 +207,12 @@ class Run:
         if key in ("optimizer", "schedule"):  # timm's, not components
             resolve = resolved_optimizer if key == "optimizer" else resolved_schedule
             return replace(value, options=resolve(value.name, value.options))
-        if key == "validation":
-            return validated_on(self, registry)
         mistakes, done = Mistakes(), []
         for part in value if key in LISTS else (value,):
             with mistakes.noted():
+                if key == "validation":
+                    done.append(validated_on(part, self.data[0], registry))
+                    continue
                 kind = "dataset" if key == "data" else key
                 choice = registry.choose(kind, part.name, part.options, also=OWN_KEYS[key])
                 done.append(replace(part, name=choice.entry.qualified, options=choice.options))
@@ -245,20 +254,48 @@ def sound_section(key: str, value: Any, mistakes: Mistakes) -> Any:
     return sound
 
 
-def validated_on(run: Run, registry: Registry) -> Part:
-    """The [validation] of a run, with its name and options written out.
+def validated_on(part: Part, trained: Part, registry: Registry) -> Part:
+    """A [validation], with its name, its options and its metrics written out. trained: the first [data].
 
     Where it names no dataset it is the training data's own validation pictures, if there are any, else the included
     samples. What it does not say of the dataset of [data] is as it is there.
     """
-    part, data = run.validation, registry.choose("dataset", run.data.name, run.data.options)
+    data = registry.choose("dataset", trained.name, trained.options)
     if part.name == "" or registry.find("dataset", part.name) == data.entry:
-        root = part.root or run.data.root
+        root = part.root or trained.root
         options = held_out_options(data, root)
         if options is not None or (data.component.validation and part.name):
             part = replace(part, name=data.entry.qualified, root=root, options={**(options or {}), **part.options})
     choice = registry.choose("dataset", part.name or defaults.DATASET, part.options, also=OWN_KEYS["validation"])
-    return replace(part, name=choice.entry.qualified, options=choice.options)
+    metrics = [written_out(registry.choose("metric", each.name, each.options)) for each in metrics_of(part)]
+    return replace(
+        part,
+        name=choice.entry.qualified,
+        options=choice.options,
+        metric=metrics if len(metrics) > 1 else metrics[0],
+        protocol=protocol_of(part),
+    )
+
+
+def written_out(metric: Choice) -> str | dict[str, Any]:
+    """A metric as a run file names it: its name alone, or a table with its options."""
+    table = Part(name=metric.entry.qualified, options=metric.options).table()
+    return table if len(table) > 1 else metric.entry.qualified
+
+
+def metrics_of(part: Part) -> tuple[Part, ...]:
+    """The metrics of a [validation]."""
+    listed = part.metric if isinstance(part.metric, list) else [part.metric or DEFAULTS["validation"]["metric"]]
+    tables = [{"name": metric} if isinstance(metric, str) else metric for metric in listed]
+    return tuple(
+        Part(name=table["name"], options={key: value for key, value in table.items() if key != "name"})
+        for table in tables
+    )
+
+
+def protocol_of(part: Part) -> str:
+    """The name of the protocol of a [validation]."""
+    return part.protocol or DEFAULTS["validation"]["protocol"]
 
 
 def held_out_options(data: Choice, root: str) -> Mapping[str, Any] | None:
@@ -285,9 +322,12 @@ def scalar_options() -> dict[str, Option]:
 
 def parts_of(key: str, value: Any) -> Any:
     """One section of a run file, `"l1"`, a table or an array of either, as Part or a tuple of them."""
-    if key in LISTS:
-        return tuple(part_of(key, item) for item in (value if isinstance(value, list | tuple) else [value]))
-    return part_of(key, value)
+    if key not in LISTS:
+        return part_of(key, value)
+    parts = tuple(part_of(key, item) for item in (value if isinstance(value, list | tuple) else [value]))
+    if key in ONE_OR_MORE and not parts:
+        raise OptionError(f"{key} = []: one table at least is wanted")
+    return parts
 
 
 def part_of(key: str, value: Any) -> Part:
@@ -304,18 +344,25 @@ def part_of(key: str, value: Any) -> Part:
         name, options = value.get("name"), {k: v for k, v in value.items() if k != "name" and k not in own}
     else:
         raise OptionError(f"{key} = {value!r}: a name or a table with a name is wanted")
-    defaults = {item.name: item.default.name for item in fields(Run) if isinstance(item.default, Part)}
-    name = defaults.get(key) if name is None else name
+    name = UNNAMED.get(key) if name is None else name
     if name is None:
         raise OptionError(f"[{key}] has no name")
     if not isinstance(name, str):
         raise OptionError(f"{key}.name = {name!r}: a name is wanted")
     own = {**DEFAULTS.get(key, {}), **own}
-    if isinstance(own.get("metric"), Mapping) and not isinstance(own["metric"].get("name"), str):
-        raise OptionError(f"{key}.metric = {own['metric']!r}: a name or a table with a name is wanted")
+    check_metrics(key, own.get("metric", ""))
+    if key == "data" and own.get("weight") == 0:
+        raise OptionError("data.weight = 0: it must be above 0; leave the data out instead")
     hints = get_type_hints(Part, include_extras=True)
     declared = {k: Option(k, hints[k], getattr(Part, k)) for k in OWN_KEYS[key]}
     return Part(name=name, options=options, **check(key, declared, {k: plain(v) for k, v in own.items()}))
+
+
+def check_metrics(key: str, metric: Any) -> None:
+    """OptionError where it is neither a name, nor a table with a name, nor a list of such."""
+    for each in metric if isinstance(metric, list) and metric else [metric]:
+        if not isinstance(each, str) and not (isinstance(each, Mapping) and isinstance(each.get("name"), str)):
+            raise OptionError(f"{key}.metric = {metric!r}: a name or a table with a name is wanted, or a list of them")
 
 
 def plain(value: Any) -> Any:
@@ -355,6 +402,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(old, str) and key in OWN_KEYS:
             old = {"name": old}
         new = {"name": value} if isinstance(value, str) and key in OWN_KEYS else value
+        if key in ONE_OR_MORE and isinstance(old, list) and len(old) == 1:
+            old = old[0]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             same = new.get("name", old.get("name")) == old.get("name")
             new = {**(old if same else {}), **new}

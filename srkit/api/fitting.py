@@ -12,7 +12,7 @@ from srkit.api.upscaling import Upscaler, load
 from srkit.errors import UsageError
 from srkit.plugins import Registry, load_plugins
 from srkit.progress import Stop, seconds_of
-from srkit.run import Part, Run
+from srkit.run import ONE_OR_MORE, Part, Run
 
 if TYPE_CHECKING:
     from srkit.train.start import Trained
@@ -42,8 +42,8 @@ class RunValues(TypedDict, total=False):
     channels_last: bool
     init_from: str | os.PathLike[str]
     model: PartLike
-    data: PartLike | os.PathLike[str]
-    validation: PartLike | os.PathLike[str]
+    data: PartLike | os.PathLike[str] | Sequence[PartLike | os.PathLike[str]]
+    validation: PartLike | os.PathLike[str] | Sequence[PartLike | os.PathLike[str]]
     optimizer: PartLike
     schedule: PartLike
     loss: PartLike | Sequence[PartLike]
@@ -188,9 +188,12 @@ def tables(registry: Registry, values: Mapping[str, Any]) -> dict[str, Any]:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     result = {key: plain(value) for key, value in values.items()}
-    for key in ("data", "validation"):
-        if isinstance(result.get(key), str):
-            result[key] = data_table(registry, result[key])
+    for key in ONE_OR_MORE:
+        value = result.get(key)
+        if isinstance(value, str):
+            result[key] = data_table(registry, value)
+        elif isinstance(value, list):
+            result[key] = [data_table(registry, each) if isinstance(each, str) else each for each in value]
     return result
 
 
@@ -204,7 +207,7 @@ def result_of(trained: "Trained", registry: Registry) -> FitResult:
             score=outcome.best[0],
             metric=selection.metric,
             protocol=selection.protocol.name,
-            dataset=run.validation.name,
+            dataset=run.validation[0].name,
             step=outcome.best[1],
         )
     return FitResult(

@@ -140,7 +140,7 @@ def report(outcome: Any, run: Any, folder: Path, registry: Registry) -> None:
     best = ""
     if outcome.best:
         (score, step), selection = outcome.best, selection_of(run, registry)
-        where = f"protocol {selection.protocol.name}, {run.validation.name}"
+        where = f"protocol {selection.protocol.name}, {run.validation[0].name}"
         best = f"; best {selection.told(score, outcome.by_scale)} ({where}) at step {step:,}"
     early = f"; ended early, {run.early_stop} validations without a new best" if outcome.reason == "no better" else ""
     display.result(f"{outcome.steps:,} of {run.steps:,} steps done{best}{early}")

@@ -30,8 +30,9 @@ class Cut(NamedTuple):
 class Sampler:
     """sampler(step, rows) -> Batch of aligned patches on `device`, float in [0, 1], NCHW in channels_last strides.
 
-    stores: one pack, or the shards of a dataset. patch: side of an LR patch. Each patch of the `batch`
-    comes from a picture drawn uniformly, at a place drawn uniformly; `rows`, numbers, picks those wanted of it.
+    stores: packs, a dataset's one or its shards. patch: side of an LR patch. Each patch of the `batch` comes from a
+    picture drawn uniformly, at a place drawn uniformly; `rows`, numbers, picks those wanted of it. sets: of several
+    datasets, the number of that of each store; a patch then comes from a dataset drawn by its weight first.
     resident: "yes" keeps the pixels on the device, "no" cuts from the memory map, "auto" keeps them where
     a GPU has room. Pictures smaller than a patch are left out (`left_out` names them). Raises DataError if
     that leaves none, UsageError if the pixels are to be resident and do not fit.
@@ -47,7 +48,10 @@ class Sampler:
         seed: int,
         device: torch.device,
         resident: str = "auto",
+        sets: Sequence[int] = (),
+        weights: Sequence[float] = (),
     ):
+        self.stores, self.sets = list(stores), list(sets) or [0] * len(stores)
         lr, hr = (np.concatenate([getattr(store, which) for store in stores]) for which in ("lr", "hr"))
         names = [name for store in stores for name in store.names]
         usable = lr[:, 1:3].min(axis=1) >= patch
@@ -58,6 +62,7 @@ class Sampler:
             raise DataError(f"every picture is smaller than a patch of {side}x{side} pixels; lower 'patch' ({patch})")
         self.lr, self.hr = lr[usable], hr[usable]
         self.store = np.repeat(np.arange(len(stores)), [len(store) for store in stores])[usable]
+        self.heaps = heaps([self.sets[number] for number in self.store], weights)
         self.has_lr = all(store.has_lr for store in stores)
         self.scale, self.batch, self.patch, self.seed, self.device = scale, batch, patch, seed, device
         self.deep = bool((self.hr[:, 3] > 1).any() or (self.has_lr and (self.lr[:, 3] > 1).any()))
@@ -77,7 +82,7 @@ class Sampler:
     def cut(self, step: int, rows: np.ndarray | None = None) -> Cut:
         """The patches of a step, still where the pixels are."""
         rng = np.random.default_rng([self.seed, step, self.scale])
-        picked = rng.integers(len(self.lr), size=self.batch)
+        picked = self.picked(rng)
         corner = (rng.random((self.batch, 2)) * (self.lr[picked, 1:3] - self.patch + 1)).astype(np.int64)
         if rows is not None:
             picked, corner = picked[rows], corner[rows]
@@ -85,6 +90,12 @@ class Sampler:
         hr = self.patches(self.hr, picked, corner * self.scale - margin, self.patch * self.scale + 2 * margin)
         lr = self.patches(self.lr, picked, corner, self.patch) if self.has_lr else None
         return Cut(hr, lr, torch.from_numpy(self.hr[picked, 3] == 1))
+
+    def picked(self, rng: np.random.Generator) -> np.ndarray:
+        """The number of the picture of each patch."""
+        if self.heaps is None:
+            return rng.integers(len(self.lr), size=self.batch)
+        return np.searchsorted(self.heaps, rng.random(self.batch), side="right")
 
     def finish(self, cut: Cut) -> Batch:
         """A batch on the device; a missing LR is made there, the pixels a shrunk picture has."""
@@ -157,6 +168,22 @@ class Sampler:
 
     def unsigned(self, patches: torch.Tensor) -> torch.Tensor:
         return patches.to(torch.int32).bitwise_and_(0xFFFF).to(torch.uint16) if self.deep else patches
+
+
+def heaps(sets: Sequence[int], weights: Sequence[float]) -> np.ndarray | None:
+    """Where in [0, 1] each picture's share ends, by the dataset it is of; None for one dataset.
+
+    A dataset of which no picture is left raises DataError: its share would be taken by the others, unsaid.
+    """
+    if len(weights) < 2:
+        return None
+    counts = np.bincount(sets, minlength=len(weights))
+    if not counts.all():
+        number = int(np.flatnonzero(counts == 0)[0]) + 1
+        raise DataError(f"every picture of [[data]] {number} is smaller than a patch; lower 'patch', or leave it out")
+    ends = np.cumsum(np.asarray(weights, dtype=np.float64)[sets] / counts[sets])
+    ends /= ends[-1]
+    return ends
 
 
 def deepened(picture: np.ndarray) -> np.ndarray:

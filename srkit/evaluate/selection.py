@@ -1,11 +1,13 @@
-"""What the best checkpoint of a run is chosen by: a metric, its direction, and a protocol."""
+"""What the scores of a training are: a metric, its direction, a protocol; the first chooses the best checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from srkit.errors import OptionError
 from srkit.evaluate.protocol import Protocol, protocol_named
 from srkit.plugins import Registry
-from srkit.run import Run
+from srkit.run import Part, Run, metrics_of, protocol_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,30 @@ class Selection:
         return f"{text}, the mean of " + ", ".join(f"x{scale} {value:.{digits}f}" for scale, value in by_scale.items())
 
 
+def selections_of(part: Part, registry: Registry) -> tuple[Selection, ...]:
+    """The metrics of a [validation] by its protocol. UnknownName for one there is not, OptionError for one twice."""
+    records = [registry.find("metric", metric.name).component for metric in metrics_of(part)]
+    names = [record.name for record in records]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionError(f"validation.metric names '{twice[0]}' twice; the log could not tell one from the other")
+    protocol = protocol_named(protocol_of(part))
+    return tuple(Selection(record.name, protocol, record.higher_is_better) for record in records)
+
+
 def selection_of(run: Run, registry: Registry) -> Selection:
-    """The `metric` and `protocol` of a run's [validation]. UnknownName for one there is not."""
-    record = registry.find("metric", run.metric.name).component
-    return Selection(record.name, protocol_named(run.protocol), record.higher_is_better)
+    """What `best` is chosen by: the first metric of a run's first [validation]. UnknownName for one there is not."""
+    return selections_of(run.validation[0], registry)[0]
+
+
+def labels_of(run: Run) -> list[str]:
+    """What the log calls each validation set; OptionError where two have one label.
+
+    Without a label it is the last folder of its root, or its dataset's name.
+    """
+    labels: list[str] = []
+    for part in run.validation:
+        label = part.label or Path(part.root).name or part.name.rpartition(":")[2]
+        if label in labels:
+            raise OptionError(f"two [[validation]] are called '{label}'; tell them apart: label = \"...\"")
+        labels.append(label)
+    return labels

@@ -41,7 +41,7 @@ class Cell:
     @property
     def validated_on(self) -> str:
         """The validation set and scale, without which a score means nothing."""
-        part = self.run.validation
+        part = self.run.validation[0]
         return f"{part.root or part.name.removeprefix('srkit:')} x{'x'.join(map(str, self.run.scales))}"
 
 

@@ -1,6 +1,6 @@
 """Turn a Run into live objects: network, losses, optimizer, batches, validation pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,10 +17,10 @@ from srkit.data.store import Store, packed
 from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_line
 from srkit.evaluate import protocol as protocols
 from srkit.evaluate.score import Metrics
-from srkit.evaluate.selection import Selection, selection_of
+from srkit.evaluate.selection import Selection, labels_of, selections_of
 from srkit.nets import build_net, out_of_memory
 from srkit.plugins import Choice, Registry, check_scales
-from srkit.run import Part, Run
+from srkit.run import Part, Run, metrics_of
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard
 from srkit.train.optim import clipper, make_optimizer, make_schedule
@@ -49,8 +49,7 @@ class Trainee:
         guard: which steps to trust.
         batches: batches(step) gives the scale drawn, and this rank's part of the batch.
         pictures: how many there are to train on at the first scale.
-        validation: the packed pictures, by scale.
-        selection: what `best` is chosen by, and `metrics` the metric itself, by name.
+        validation: the sets that are scored, of which the first one chooses `best`.
         lr_maker: what made the LR that is trained on; empty where it is unknown.
     """
 
@@ -67,10 +66,13 @@ class Trainee:
     scaler: torch.amp.GradScaler
     batches: Batches
     pictures: int
-    validation: Mapping[int, Store]
-    selection: Selection
-    metrics: Metrics
+    validation: Sequence["ValidationSet"]
     lr_maker: str = ""
+
+    @property
+    def selection(self) -> Selection:
+        """What `best` is chosen by."""
+        return self.validation[0].selections[0]
 
     @property
     def scored(self) -> nn.Module:
@@ -97,6 +99,17 @@ class Trainee:
             self.average.update(self.net, step)
 
 
+@dataclass(frozen=True)
+class ValidationSet:
+    """Pictures that are scored while training. stores: packed, by scale. metrics: by name, one for each selection."""
+
+    label: str
+    part: Part
+    stores: Mapping[int, Store]
+    selections: Sequence[Selection]
+    metrics: Metrics
+
+
 def assemble(
     run: Run, registry: Registry, device: torch.device, display: Display, world: World, resident: str = "auto"
 ) -> Trainee:
@@ -107,8 +120,8 @@ def assemble(
     """
     model = registry.choose("model", run.model.name, run.model.options)
     check_fits(run, model, world)
-    selection = selection_of(run, registry)
-    metric = build_part(registry, "metric", run.metric)
+    labels_of(run)
+    metrics = [built_metrics(registry, part) for part in run.validation]
 
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
     net = build_net(model, run.scales).to(device).to(memory_format=memory_format(run))
@@ -124,7 +137,13 @@ def assemble(
     optimizer = make_optimizer(run.optimizer.name, run.optimizer.options, net, run.lr)
 
     apart = is_apart(run, registry, world)
-    samplers, validation = open_data(run, registry, device, display, world, resident=resident, apart=apart)
+    samplers = open_training(run, registry, device, display, world, resident=resident, apart=apart)
+    validation = [
+        ValidationSet(label, part, open_validation(run, registry, part, display, world), *measures)
+        for label, part, measures in zip(labels_of(run), run.validation, metrics, strict=True)
+    ]
+    if world.main:
+        look_at(run, samplers, validation, display)
     return Trainee(
         run=run,
         model=model,
@@ -147,8 +166,6 @@ def assemble(
         ),
         pictures=len(samplers[run.scales[0]]),
         validation=validation,
-        selection=selection,
-        metrics={selection.metric: metric},
         lr_maker=lr_maker(run, registry) if world.main else "",
     )
 
@@ -198,43 +215,70 @@ def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any
         raise PluginError(f"{kind} '{choice.entry.qualified}' cannot be built: {one_line(error)}") from error
 
 
-def open_data(
+def built_metrics(registry: Registry, part: Part) -> tuple[tuple[Selection, ...], Metrics]:
+    """What a [validation] is scored by."""
+    selections = selections_of(part, registry)
+    built = [build_part(registry, "metric", metric) for metric in metrics_of(part)]
+    return selections, {selection.metric: metric for selection, metric in zip(selections, built, strict=True)}
+
+
+def open_training(
     run: Run, registry: Registry, device: torch.device, display: Display, world: World, *, resident: str, apart: bool
-) -> tuple[dict[int, Sampler], dict[int, Store]]:
-    """The samplers of the training pictures and the packs of the validation pictures, by scale; packed where needed.
+) -> dict[int, Sampler]:
+    """The samplers of the training pictures, by scale; packed where needed.
 
-    apart: each rank has training pictures of its own. Pictures that are left out, and what a quick look finds wrong,
-    are said.
+    apart: each rank has training pictures of its own. Pictures that are left out are said.
     """
-
-    def packs(part: Part) -> dict[int, list[Store]]:
-        return {scale: pack(run, registry, part, scale, display, world) for scale in run.scales}
-
-    stores = world.one_after_another(lambda: packs(run.data))
-    validation = {scale: store for scale, (store,) in world.one_after_another(lambda: packs(run.validation)).items()}
+    stores = world.one_after_another(
+        lambda: {s: [pack(run, registry, part, s, display, world) for part in run.data] for s in run.scales}
+    )
     samplers = {
         scale: Sampler(
-            each,
+            [store for of_part in each for store in of_part],
             scale=scale,
             batch=run.batch // (world.size if apart else 1),
             patch=run.patch,
             seed=run.seed + (2**32 * (1 + world.rank) if apart else 0),
             device=device,
             resident=resident,
+            sets=[number for number, of_part in enumerate(each) for _ in of_part],
+            weights=[part.weight for part in run.data],
         )
         for scale, each in stores.items()
     }
-    protocol = selection_of(run, registry).protocol
-    validation = {scale: scorable(store, protocol, scale) for scale, store in validation.items()}
-    for what, sets in (("a patch", samplers), ("what can be scored", validation)):
-        for left_out in [each.left_out for each in sets.values() if each.left_out]:
-            are = "picture is" if len(left_out) == 1 else "pictures are"
-            display.say(f"{len(left_out)} {are} smaller than {what} and left out: {few(left_out)}")
-    if world.main:
-        for scale, (first, *_) in stores.items():
-            for finding in quick_check(first, validation[scale], scale) if first.has_lr else ():
-                display.say(f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)")
-    return samplers, validation
+    for sampler in samplers.values():
+        say_left_out(display, "a patch", sampler.left_out)
+    return samplers
+
+
+def open_validation(run: Run, registry: Registry, part: Part, display: Display, world: World) -> dict[int, Store]:
+    """The packs of a [validation] by scale; packed where needed. Pictures that are left out are said."""
+    packs = world.one_after_another(lambda: {s: pack(run, registry, part, s, display, world) for s in run.scales})
+    protocol = selections_of(part, registry)[0].protocol
+    stores = {scale: scorable(store, protocol, scale) for scale, (store,) in packs.items()}
+    for store in stores.values():
+        say_left_out(display, "what can be scored", store.left_out)
+    return stores
+
+
+def say_left_out(display: Display, than: str, names: Sequence[str]) -> None:
+    if names:
+        are = "picture is" if len(names) == 1 else "pictures are"
+        display.say(f"{len(names)} {are} smaller than {than} and left out: {few(names)}")
+
+
+def look_at(run: Run, samplers: Mapping[int, Sampler], validation: Sequence[ValidationSet], display: Display) -> None:
+    """Say what a quick look at the pairs finds wrong."""
+    for scale, sampler in samplers.items():
+        firsts = {number: store for store, number in zip(reversed(sampler.stores), reversed(sampler.sets), strict=True)}
+        for first in firsts.values():
+            found = {
+                f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)"
+                for tested in validation
+                for finding in (quick_check(first, tested.stores[scale], scale) if first.has_lr else ())
+            }
+            for text in sorted(found):
+                display.say(text)
 
 
 def lr_maker(run: Run, registry: Registry) -> str:
@@ -246,8 +290,13 @@ def lr_maker(run: Run, registry: Registry) -> str:
     plain = {registry.find("augmentation", name).qualified for name in defaults.AUGMENTATIONS}
     if any(registry.find("augmentation", part.name).qualified not in plain for part in run.augmentation):
         return ""
-    scale = run.scales[0]
-    pairs = opened(registry, run.data, scale)
+    found = {maker_of(registry, part, run.scales[0]) for part in run.data}
+    return found.pop() if len(found) == 1 else ""
+
+
+def maker_of(registry: Registry, part: Part, scale: int) -> str:
+    """What made the LR of one dataset; empty where it is unknown."""
+    pairs = opened(registry, part, scale)
     if hasattr(pairs, "stores"):
         return ""
     found = []
@@ -273,7 +322,7 @@ def scorable(store: Store, protocol: protocols.Protocol, scale: int) -> Store:
 
 def is_apart(run: Run, registry: Registry, world: World) -> bool:
     """Has each rank training data of its own, in shards?"""
-    return world.size > 1 and hasattr(opened(registry, run.data, run.scales[0]), "stores")
+    return world.size > 1 and any(hasattr(opened(registry, part, run.scales[0]), "stores") for part in run.data)
 
 
 def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
@@ -282,19 +331,20 @@ def opened(registry: Registry, part: Part, scale: int) -> PairSequence:
 
 def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display, world: World) -> list[Store]:
     """The pack of a dataset; of training data that is in shards, those of this rank."""
+    trains = any(part is each for each in run.data)
     try:
         pairs = opened(registry, part, scale)
     except SrkitError as error:
-        if part is not run.validation:
+        if trains:
             raise
         raise type(error)(f"[validation]: {str(error).replace('data.root', 'validation.root')}") from None
-    display.say(f"{'train' if part is run.data else 'validation'} x{scale}: {described(pairs)}")
-    if part is run.data and hasattr(pairs, "stores"):
+    display.say(f"{'train' if trains else 'validation'} x{scale}: {described(pairs)}")
+    if trains and hasattr(pairs, "stores"):
         stores: list[Store] = pairs.stores(world.rank, world.size)
         return stores
     choice = registry.choose("dataset", part.name, part.options)
     what = f"packing {part.root or choice.label} x{scale}"
-    low_res = part is not run.data or run.make_low_res == "store"
+    low_res = not trains or run.make_low_res == "store"
 
     def progress(done: int, total: int) -> None:
         display.packing(what, done, total)

@@ -13,10 +13,11 @@ from srkit import checkpoint
 from srkit.data.pairs import shallow
 from srkit.errors import CheckpointError, SrkitError, one_line
 from srkit.evaluate.score import ImageScore, score_image
+from srkit.evaluate.selection import Selection
 from srkit.evaluate.statistics import mean
 from srkit.nets import native_precision
 from srkit.train import state
-from srkit.train.assemble import Display, Trainee
+from srkit.train.assemble import Display, Trainee, ValidationSet
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
 from srkit.upscale.wrap import FAR, make_upscaler
@@ -154,38 +155,54 @@ class Keeper:
             self.display.say(text)
 
     def validate(self) -> None:
-        """Score the validation pictures at every scale; write `best` when their mean is a new best."""
+        """Score each validation set at every scale; write `best` when the first one's mean is a new best."""
         if not self.finite_weights():  # alike on every rank
             raise Diverged
-        stores = self.trainee.validation
-        items = [(scale, i) for scale, store in stores.items() for i in range(len(store))]
-        mine = {n: self.score_picture(*items[n]) for n in range(len(items))[self.world.rank :: self.world.size]}
-        scores = self.world.collect({n: image.scores[self.selection.metric] for n, image in mine.items()})
-        found = {n: score for part in scores for n, score in part.items()}
-        self.score, self.validated = mean(found[n] for n in range(len(items))), self.step
-        scales = [scale for scale, _ in items]
-        self.by_scale = {s: mean(found[n] for n, scale in enumerate(scales) if scale == s) for s in stores}
-        several = self.by_scale if len(stores) > 1 else {}
-        each = {f"{self.selection.key}_x{scale}": score for scale, score in several.items()}
-        self.track("scalars", {self.selection.key: self.score, **each})
-        if self.world.main:
-            self.track("images", {f"{mine[0].name}_x{items[0][0]}": mine[0].sr})
+        values: dict[str, float] = {}
+        for number, tested in enumerate(self.trainee.validation):
+            before = f"{tested.label}/" if number else ""
+            for selection, score, by_scale in self.scores(tested, before):
+                if not values:
+                    self.score, self.by_scale, self.validated = score, by_scale, self.step
+                values[f"{before}{selection.key}"] = score
+                if len(by_scale) > 1:
+                    values |= {f"{before}{selection.key}_x{scale}": each for scale, each in by_scale.items()}
+        self.track("scalars", values)
         self.show()
+        assert self.score is not None
         if self.selection.prefers(self.score, self.best[0] if self.best else None):
             self.best, self.best_by_scale = (self.score, self.step), self.by_scale
             self.owed = self.snapshot(self.score)
             self.keep(self.save_best)
 
-    def score_picture(self, scale: int, index: int) -> ImageScore:
-        trainee, store = self.trainee, self.trainee.validation[scale]
+    def scores(self, tested: ValidationSet, before: str) -> list[tuple[Selection, float, dict[int, float]]]:
+        """By each metric the mean score of a set, and that of each scale. before: begins its pictures' names."""
+        items = [(scale, i) for scale, store in tested.stores.items() for i in range(len(store))]
+        mine = {n: self.score_picture(tested, *items[n]) for n in range(len(items))[self.world.rank :: self.world.size]}
+        parts = self.world.collect({n: image.scores for n, image in mine.items()})
+        found = {n: scores for part in parts for n, scores in part.items()}
+        if self.world.main:
+            self.track("images", {f"{before}{mine[0].name}_x{items[0][0]}": mine[0].sr})
+        told = []
+        for selection in tested.selections:
+            scores = [found[n][selection.metric] for n in range(len(items))]
+            by_scale = {
+                wanted: mean(score for score, (scale, _) in zip(scores, items, strict=True) if scale == wanted)
+                for wanted in tested.stores
+            }
+            told.append((selection, mean(scores), by_scale))
+        return told
+
+    def score_picture(self, tested: ValidationSet, scale: int, index: int) -> ImageScore:
+        trainee, store = self.trainee, tested.stores[scale]
         hr = shallow(store.image("hr", index))  # what a score is of
         image = score_image(
             make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last, in_range=False),
             store.image("lr", index),
             hr,
             scale=scale,
-            metrics=trainee.metrics,
-            protocol=self.selection.protocol,
+            metrics=tested.metrics,
+            protocol=tested.selections[0].protocol,
             device=trainee.device,
             name=store.names[index],
         )
@@ -244,7 +261,7 @@ class Keeper:
     def snapshot(self, score: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The weights as they are now, copied, and what they are."""
         model, selection = self.trainee.model, self.selection
-        measured = {selection.metric: score, "protocol": selection.protocol.name, "set": self.run.validation.name}
+        measured = {selection.metric: score, "protocol": selection.protocol.name, "set": self.run.validation[0].name}
         about = {
             "model": {"name": model.entry.qualified, "version": model.entry.version, "options": model.options},
             "scales": list(self.run.scales),

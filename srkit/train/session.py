@@ -169,12 +169,16 @@ def begin(
 def told(trainee: Trainee, folder: Path, world: World) -> str:
     """What is about to be trained, in one line."""
     run = trainee.run
-    held_out = len(trainee.validation[run.scales[0]])
+    several = sum(part.weight for part in run.data) if len(run.data) > 1 else 0
+    shares = [f" ({part.weight / several:.0%})" if several else "" for part in run.data]
+    trained = ", ".join(f"'{part.root or part.name}'{share}" for part, share in zip(run.data, shares, strict=True))
+    held_out = ", ".join(
+        f"{len(each.stores[run.scales[0]])} of '{each.part.root or each.part.name}'" for each in trainee.validation
+    )
     return (
         f"{trainee.model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(trainee.net):,} parameters, "
         f"on {trainee.device} in {run.precision}{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
-        f"{trainee.pictures} pictures of '{run.data.root or run.data.name}', validated on {held_out} of "
-        f"'{run.validation.root or run.validation.name}', {run.steps:,} steps, into {folder}"
+        f"{trainee.pictures} pictures of {trained}, validated on {held_out}, {run.steps:,} steps, into {folder}"
     )
 
 

@@ -92,7 +92,8 @@ def test_data_is_a_folder_or_the_name_of_a_dataset(tmp_path, photo):
     Path("photos").mkdir()
     Image.fromarray(photo).save("photos/cat.png")
     done = srkit.fit(**QUICK, data=Path("photos"), validation="photos", device="cpu", progress=False)
-    assert (done.run.data.name, done.run.data.root, done.run.validation.root) == ("srkit:folder", "photos", "photos")
+    (data,), (validation,) = done.run.data, done.run.validation
+    assert (data.name, data.root, validation.root) == ("srkit:folder", "photos", "photos")
     assert done.folder == Path("runs/edsr_x2")
     by = {"name": "folder", "root": "photos", "metric": "ssim", "protocol": "rgb"}
     best = srkit.fit(done.run, validation=by, device="cpu", progress=False).best

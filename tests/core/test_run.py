@@ -30,7 +30,7 @@ def test_a_run_file_becomes_a_run(tmp_path):
     run = Run.from_dict(read_run_file(path))
     assert run.scale == 3
     assert run.model == Part(name="edsr", options={"n_feats": 48})
-    assert run.data == Part(name="folder", root="~/data/DIV2K", split="train")
+    assert run.data == (Part(name="folder", root="~/data/DIV2K", split="train"),)
     assert run.loss == (Part(name="l1"), Part(name="l2", weight=0.5))
     assert (run.batch, run.patch, run.lr, run.optimizer.name, run.schedule.name) == (16, 48, 1e-4, "adam", "step")
 
@@ -38,7 +38,7 @@ def test_a_run_file_becomes_a_run(tmp_path):
 def test_python_is_checked_like_a_file(tmp_path):
     run = Run(model="edsr", data={"name": "folder", "root": tmp_path}, loss=["l1", Part(name="l2", weight=0.5)])
     assert run.model == Part(name="edsr")
-    assert run.data == Part(name="folder", root=str(tmp_path), split="train")
+    assert run.data == (Part(name="folder", root=str(tmp_path), split="train"),)
     assert run.loss == (Part(name="l1"), Part(name="l2", weight=0.5))
     assert Run(data=Part(name="samples")) == Run(), "a split that is not said is that of the section"
     assert Run(model=run.model, loss=run.loss, data=run.data) == run
@@ -141,7 +141,7 @@ def test_the_old_name_of_make_low_res_is_read_and_written_anew():
 
 def test_validation_names_a_metric_and_a_protocol():
     registry = load_plugins()
-    assert Run().resolved(registry).validation.table() == {
+    assert Run().resolved(registry).validation[0].table() == {
         "name": "srkit:samples", "split": "valid", "metric": "srkit:psnr", "protocol": "y"
     }  # fmt: skip
     run = Run.from_dict({"validation": {"metric": {"name": "ssim"}, "protocol": "rgb"}}).resolved(registry)

@@ -195,10 +195,10 @@ def test_validation_pictures_are_those_of_the_same_kind_but_not_of_the_same_numb
     assert "2 pictures" in err
     assert about["validation"]["images"] == ""
     run = srkit.Run(data={"name": "div2k", "root": str(div2k), "track": "unknown", "images": "1-2"}, scale=2)
-    own = run.resolved(srkit.load_plugins()).validation
+    own = run.resolved(srkit.load_plugins()).validation[0]
     assert (own.root, own.options) == (str(div2k), {"track": "unknown", "images": ""})
     run = srkit.Run(data={"name": "div2k", "root": str(div2k)}, validation={"images": "802"})
-    assert run.resolved(srkit.load_plugins()).validation.options["images"] == "802"
+    assert run.resolved(srkit.load_plugins()).validation[0].options["images"] == "802"
 
 
 def test_a_recipe_needs_the_root_of_its_data_once(run_srkit, div2k):
@@ -237,7 +237,7 @@ def test_a_folder_with_train_and_valid_is_validated_on_valid(run_srkit, tmp_path
     assert (about["validation"]["name"], about["validation"]["root"]) == ("srkit:folder", "mine")
     assert "3 pictures of 'mine', validated on 1 of 'mine'" in err
     plain = srkit.Run(data={"name": "folder", "root": "mine/train"}).resolved(srkit.load_plugins())
-    assert plain.validation.name == "srkit:samples"
+    assert plain.validation[0].name == "srkit:samples"
 
 
 def test_weights_of_another_model_are_no_start(run_srkit, tmp_path):

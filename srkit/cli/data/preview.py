@@ -87,14 +87,15 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
         (build_part(registry, "augmentation", part), registry.find("augmentation", part.name).component.per_rank)
         for part in run.augmentation
     ]
-    dataset = registry.choose("dataset", run.data.name, run.data.options)
+    data = run.data[0]
+    dataset = registry.choose("dataset", data.name, data.options)
     with display.Progress(f"packing {source} x{scale}", 0) as progress:
 
         def packing(done: int, total: int) -> None:
             progress.total = total
             progress.at(done)
 
-        store = packed(dataset, run.data.root, run.data.split, scale, packing)
+        store = packed(dataset, data.root, data.split, scale, packing)
     sampler = Sampler([store], scale=scale, batch=run.batch, patch=run.patch, seed=run.seed, device=place)
     return sampler(0), Batches({scale: sampler}, augment, run.seed)(0)[1]
 
