@@ -1,0 +1,244 @@
+"""Find out how an unknown network wants its pictures, by running it on pictures whose result is known.
+
+What runs and has the size of a picture `scale` times larger says layout, scale and sizes. Range and channel order: by
+the right reading the result, made small again, is the picture that went in. Where that holds of several readings whose
+results differ, the one counts that is nearest to the original of every photograph that was made small; if none is, it
+is in doubt.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srkit import CheckpointError
+from srkit_onnx.convention import LAYOUTS, LUMA, ORDERS, RANGES, WEIGHTS, Convention, Run, decode, encode
+from srkit_onnx.graph import Graph
+from srkit_onnx.pictures import low_resolution, samples
+
+SIZES = ((48, 64), (64, 64), (128, 128), (256, 256))  # (height, width): the first at which it runs
+ODD = (37, 29)
+MULTIPLES = (2, 4, 8, 16, 32, 64)
+PHOTOGRAPHS = (0, 3, 5, 7)  # of the samples
+NEAR = 0.08  # root mean square by which a result, made small, may differ from a photograph; of patches twice that
+LEVEL = 1 / 255  # readings whose results differ by no more are one
+MARGIN = 0.1  # dB by which the right reading is nearer to the originals, in the mean; and on each of them at all
+
+
+def measure(graph: Graph, run: Run, said: Mapping[str, str]) -> Convention:
+    """The one reading of a file that its results agree with. said: what the user knows of it, by `Convention`'s names.
+
+    Raises CheckpointError where it does not run, is no upscaling network, or where it is in doubt what it wants.
+    """
+    shaped = list(shapes(graph, run, said))
+    if not shaped:
+        raise CheckpointError(
+            f"'{graph.path}' makes no picture, a whole number of times larger, of any that was tried "
+            f"({' and '.join(LAYOUTS).upper()}, one and three channels): srkit cannot use it"
+        )
+    if len({(each.layout, each.channels == LUMA) for each in shaped}) > 1:
+        raise in_doubt(graph.path, shaped, "layout", "")
+    how = replace(sized(graph, run, shaped[0]), source="said" if said else "measured")
+    return settled(graph, run, how, said)
+
+
+def shapes(graph: Graph, run: Run, said: Mapping[str, str]) -> Iterator[Convention]:
+    """Each layout in which the network runs and makes a picture a whole number of times larger.
+
+    `size` is that which was tried; range and order are not known yet.
+    """
+    for layout in [said["layout"]] if "layout" in said else LAYOUTS:
+        for channels in (3, 1):
+            fixed = sides_of(graph, layout, channels)
+            if fixed is None or ((said.get("channels", LUMA) == LUMA) != (channels == 1) and "channels" in said):
+                continue
+            for size in [fixed] if None not in fixed else [partly(fixed, size) for size in SIZES]:
+                shape = (1, channels, *size) if layout == "nchw" else (1, *size, channels)
+                made = attempt(run, np.full(shape, 0.5).astype(graph.input.dtype))
+                if made is None or (found := enlarged(made.shape, channels, size)) is None:
+                    continue
+                word = LUMA if channels == 1 else ORDERS[0]
+                layout_out, scale = found
+                yield Convention(scale, layout, layout_out, word, word, size=size)
+                break
+
+
+def sides_of(graph: Graph, layout: str, channels: int) -> tuple[int | None, int | None] | None:
+    """(height, width) as the file says, None for each that varies; None where it says that it is not so."""
+    dims = graph.input.dims or (None,) * 4
+    batch, count, height, width = dims if layout == "nchw" else (dims[0], dims[3], dims[1], dims[2])
+    return None if batch not in (None, 1) or count not in (None, channels) else (height, width)
+
+
+def partly(fixed: tuple[int | None, int | None], size: tuple[int, int]) -> tuple[int, int]:
+    return fixed[0] or size[0], fixed[1] or size[1]
+
+
+def attempt(run: Run, values: np.ndarray) -> np.ndarray | None:
+    """What is made of it; None where it does not run."""
+    try:
+        return run(values)
+    except Exception:  # onnxruntime's own, of many types
+        return None
+
+
+def enlarged(shape: tuple[int, ...], channels: int, size: tuple[int, int]) -> tuple[str, int] | None:
+    """(layout, scale) of a result of that shape; None where it is no picture a whole number of times larger."""
+    for layout in LAYOUTS if len(shape) == 4 else ():
+        _, count, height, width = shape if layout == "nchw" else (shape[0], shape[3], shape[1], shape[2])
+        if count == channels and height % size[0] == 0 and height // size[0] == width / size[1] >= 1:
+            return layout, height // size[0]
+    return None
+
+
+def sized(graph: Graph, run: Run, how: Convention) -> Convention:
+    """With the sizes that the network takes: any, multiples of something, or only the one that was tried."""
+    dims = graph.input.dims or (None,) * 4
+    if None not in (dims[2], dims[3] if how.layout == "nchw" else dims[1]):
+        return how
+    channels = 1 if how.channels == LUMA else 3
+    for multiple, size in ((1, ODD), *((each, (3 * each, 5 * each)) for each in MULTIPLES)):
+        shape = (1, channels, *size) if how.layout == "nchw" else (1, *size, channels)
+        made = attempt(run, np.full(shape, 0.5).astype(graph.input.dtype))
+        if made is not None and enlarged(made.shape, channels, size) == (how.layout_out, how.scale):
+            return replace(how, multiple=multiple, size=None)
+    return how
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One reading: what it made of the photographs, and how near that is to their originals in dB."""
+
+    how: Convention
+    made: list[Tensor]
+    psnr: list[float]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.psnr) / len(self.psnr)
+
+
+def settled(graph: Graph, run: Run, how: Convention, said: Mapping[str, str]) -> Convention:
+    """With the ranges and the channel order by which the results are right. Raises CheckpointError where in doubt."""
+    tried = list(consistent(graph, run, how, said))
+    if not tried:
+        raise CheckpointError(
+            f"'{graph.path}': what it makes is not the picture it is given, larger, whether its values are "
+            f"{', '.join(RANGES)}: no upscaling network, or it is not trained"
+        )
+    best = max(tried, key=lambda each: each.mean)
+    same = [each for each in tried if alike(each, best)]
+    others = [each for each in tried if not alike(each, best) and not clearly(best, each)]
+    if others:
+        field = next(key for key in ("channels", "channels_out", "range", "range_out") if differ(best, others[0], key))
+        told = f" ({words(best)} {best.mean:.2f} dB, {words(others[0])} {others[0].mean:.2f} dB on photographs)"
+        raise in_doubt(graph.path, [best.how, *(each.how for each in others)], field, told)
+    return same[0].how  # the plainest of those that are one
+
+
+def consistent(graph: Graph, run: Run, how: Convention, said: Mapping[str, str]) -> Iterator[Tried]:
+    """Each reading by which a result, made small again, is the picture that went in."""
+    height, width = how.size or tuple(-(-side // how.multiple) * how.multiple for side in SIZES[0])
+    some = PHOTOGRAPHS if height * width <= 128**2 else PHOTOGRAPHS[:2]
+    pairs = [low_resolution(samples()[number], height, width, how.scale) for number in some]
+    if how.channels == LUMA:
+        pairs = [(luma(lr), luma(hr)) for lr, hr in pairs]
+    colours = patches(height, width, 1 if how.channels == LUMA else 3)
+    for given in inputs(graph, how, said):
+        raw = [attempt(run, encode(lr, given, graph.input.dtype)) for lr in (colours, *(lr for lr, _ in pairs))]
+        if any(each is None for each in raw):
+            continue
+        for reading in outputs(graph, given, said):
+            patched, *made = [decode(each, reading) for each in raw if each is not None]
+            far = [away(sr, lr) for sr, (lr, _) in zip(made, pairs, strict=True)]
+            if away(patched, colours) <= 2 * NEAR and max(far) <= NEAR:
+                clipped = [sr.clamp(0, 1) for sr in made]
+                yield Tried(reading, clipped, [psnr(sr, hr) for sr, (_, hr) in zip(clipped, pairs, strict=True)])
+
+
+def inputs(graph: Graph, how: Convention, said: Mapping[str, str]) -> Iterator[Convention]:
+    whole = np.issubdtype(graph.input.dtype, np.integer)
+    for values in [said["range"]] if "range" in said else ["0..255"] if whole else RANGES:
+        for order in [said["channels"]] if "channels" in said else [LUMA] if how.channels == LUMA else ORDERS:
+            yield replace(how, range=values, channels=order)
+
+
+def outputs(graph: Graph, how: Convention, said: Mapping[str, str]) -> Iterator[Convention]:
+    whole = np.issubdtype(graph.output.dtype, np.integer)
+    for values in [said["range_out"]] if "range_out" in said else ["0..255"] if whole else RANGES:
+        for order in [said["channels_out"]] if "channels_out" in said else [LUMA] if how.channels == LUMA else ORDERS:
+            yield replace(how, range_out=values, channels_out=order)
+
+
+def patches(height: int, width: int, channels: int) -> Tensor:
+    """Full colours side by side, 1,C,H,W: another order or range cannot be taken for the right one."""
+    rows = torch.arange(height)[:, None] * 4 // height
+    columns = torch.arange(width)[None] * 2 // width
+    number = rows * 2 + columns  # 0 to 7: a bit for each colour
+    colours = torch.stack([(number >> bit) % 2 for bit in range(3)])[None].float() * 0.8 + 0.1
+    return colours if channels == 3 else luma(colours)
+
+
+def luma(rgb: Tensor) -> Tensor:
+    return (rgb * rgb.new_tensor(WEIGHTS).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def away(sr: Tensor, lr: Tensor) -> float:
+    """Root mean square difference of a result, made small by its mean, from what went in; infinite if not finite."""
+    scale = sr.shape[-1] // lr.shape[-1]
+    if not bool(sr.isfinite().all()):
+        return math.inf
+    return float((torch.nn.functional.avg_pool2d(sr, scale) - lr).square().mean().sqrt())
+
+
+def psnr(sr: Tensor, hr: Tensor) -> float:
+    return -10 * math.log10(max(float((sr - hr).square().mean()), 1e-12))
+
+
+def alike(one: Tried, other: Tried) -> bool:
+    return all(float((a - b).abs().max()) <= LEVEL for a, b in zip(one.made, other.made, strict=True))
+
+
+def clearly(best: Tried, other: Tried) -> bool:
+    """Is it nearer to every original, and enough in the mean?"""
+    return best.mean - other.mean >= MARGIN and all(a > b for a, b in zip(best.psnr, other.psnr, strict=True))
+
+
+def differ(one: Tried, other: Tried, key: str) -> bool:
+    return getattr(one.how, key) != getattr(other.how, key)
+
+
+def words(tried: Tried) -> str:
+    return f"{tried.how.channels.upper()} {tried.how.range}"
+
+
+def in_doubt(path: Path, readings: list[Convention], key: str, told: str) -> CheckpointError:
+    """The error that names the option which settles it."""
+    choices = list(dict.fromkeys(str(getattr(each, key)) for each in readings))
+    name = {"layout": "layout", "channels": "channel order", "range": "range"}[key.removesuffix("_out")]
+    side = " of the result" if key.endswith("_out") else ""
+    option = f"--{key.replace('_', '-')}"
+    return CheckpointError(
+        f"'{path}': its {name}{side} is in doubt, {' or '.join(choices)}{told}; say it once: "
+        f"srkit export {quote(str(path))} {option} {choices[0]} -o named.onnx"
+    )
+
+
+def confirmed(graph: Graph, run: Run, how: Convention) -> None:
+    """What a file says of itself, held against one result. Raises CheckpointError where it is not so."""
+    height, width = how.size or tuple(-(-side // how.multiple) * how.multiple for side in SIZES[0])
+    lr, _ = low_resolution(samples()[PHOTOGRAPHS[0]], height, width, how.scale)
+    lr = luma(lr) if how.channels == LUMA else lr
+    try:
+        made = decode(run(encode(lr, how, graph.input.dtype)), how)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"'{graph.path}' does not run as its metadata says: {text}") from None
+    right = tuple(made.shape[-2:]) == (height * how.scale, width * how.scale) and made.shape[1] == lr.shape[1]
+    if not right or away(made, lr) > 2 * NEAR:
+        raise CheckpointError(f"'{graph.path}' does not make what its metadata says ({how.words}); export it again")
