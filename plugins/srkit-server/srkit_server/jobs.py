@@ -100,7 +100,7 @@ class Job:
         self._act: Callable[[Job], Path | None] | None = None
         self._more: Callable[[Job], None] | None = None
         self._ended = threading.Event()
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
         self._lock = threading.Lock()
 
     @property
@@ -111,7 +111,7 @@ class Job:
         """Until it has ended; False where `seconds` were over before."""
         return self._ended.wait(seconds)
 
-    def when_ended(self, act: Callable[[], None]) -> None:
+    def when_ended(self, act: Callable[[], object]) -> None:
         """Call `act()` when it has ended, at once if it has; on the worker's thread, or this one."""
         with self._lock:
             if not self._ended.is_set():
@@ -230,7 +230,7 @@ class Jobs:
         """
         self.check_place()
         plan = self.plan(source, options, measure=measure)
-        job = Job(source, options, plan, source.parent / "confidence.png" if confidence else None)
+        job = Job(source, options, plan, source.with_name(f"{source.stem}_confidence.png") if confidence else None)
         job._more = more
         for line in plan.notices:
             job._tell(line)
@@ -311,13 +311,22 @@ class Jobs:
         self.cancel(job)
         job.when_ended(lambda: self._remove(job))
 
-    def close(self) -> None:
-        """Cancel all, wait for the tile that is computed, delete all files."""
+    @property
+    def alive(self) -> bool:
+        """Is there somebody to compute?"""
+        return self._worker.is_alive()
+
+    def stop(self) -> None:
+        """Cancel all and take no more; waits for nothing."""
         self._closing.set()
         for job in list(self._jobs.values()):
             self.cancel(job, "the server is ending")
         with self._changed:
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """`stop`, wait for the tile that is computed, delete all files. A second time does nothing."""
+        self.stop()
         self._worker.join()
         self._sweeper.join()
         self._private.close()
@@ -372,7 +381,8 @@ class Jobs:
         job._until = begun + self.limits.seconds
         job.waited = begun - job.made
         job.state = "running"
-        state, error = "done", None
+        state: State = "done"
+        error: srkit.SrkitError | None = None
         try:
             job.result = job._act(job) if job._act else self._upscale(job)
             if job._more:
