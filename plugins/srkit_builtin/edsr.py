@@ -64,7 +64,7 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.body(x)
-        return x + residual * self.res_scale
+        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
 
 
 class Upsampler(nn.Sequential):
