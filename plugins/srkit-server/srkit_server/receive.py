@@ -118,7 +118,7 @@ async def drain(stream: AsyncGenerator[bytes, None]) -> None:
 def safe_name(name: str) -> str:
     """The last part of a file's name, of letters, digits and `- _ .` only; `picture` where nothing is left."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in last).strip("._")
+    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in last).strip(".")
     stem, dot, suffix = kept.rpartition(".")
     if not stem:
         stem, dot, suffix = kept, "", ""
