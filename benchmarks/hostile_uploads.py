@@ -187,7 +187,7 @@ def options(rng: np.random.Generator) -> Iterator[Hostile]:
     values = [("scale", word) for word in ("nan", "inf", "-inf", "1e9", "-1", "0", "1e400", "0x10", "٣", "9" * 3000)]
     values += [("model", word) for word in (
         "../../etc/passwd", "/etc/passwd", "hf:owner/name", "owner/name", "https://127.0.0.1/x.safetensors",
-        "edsr-small@../x", "edsr-small@none", "edsr", "x.pth", "srkit:edsr", "\x00", "edsr-small\n",
+        "edsr-small@../x", "edsr-small@none", "edsr", "x.pth", "srkit:edsr", "\x00",
     )]  # fmt: skip
     values += [
         ("width", "1000000000"), ("width", "-5"), ("height", "1.5"), ("long_edge", "NaN"), ("fit", "1x9999999999"),

@@ -2,19 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 import srkit
 from srkit_server.guard import Guard
@@ -24,6 +27,7 @@ from srkit_server.receive import Refused, received
 
 RETRY = 20  # seconds until one who found the queue full may come again
 SENDING = 16  # pictures that may be received at a time
+TAKEN = 900.0  # seconds for reading an answer
 CLOSED = 499  # a status for nobody: the client has gone
 TYPES = {".tif": "image/tiff", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".bmp": "image/bmp",
          ".avif": "image/avif", ".jp2": "image/jp2"}  # fmt: skip
@@ -40,12 +44,20 @@ TOLD = ("Srkit-Model", "Srkit-Licence", "Srkit-Weights", "Srkit-Size", "Srkit-Se
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
-def make_app(jobs: Jobs, *, password: str = "", origins: Sequence[str] = (), loopback: bool = True) -> Starlette:
-    """An ASGI application. password: empty for none. origins: sites whose pages may ask from a browser.
+def make_app(
+    jobs: Jobs,
+    *,
+    password: str = "",
+    origins: Sequence[str] = (),
+    names: Sequence[str] = (),
+    loopback: bool = True,
+) -> Starlette:
+    """An ASGI application. password: empty for none. origins: sites whose pages may ask from a browser. names: further
+    ones that the server is called by.
 
     loopback: whether the server is on an address that only this machine reaches. `jobs` is closed when it shuts down.
     """
-    middleware = [Middleware(Guard, password=password, origins=origins, loopback=loopback)]
+    middleware = [Middleware(Guard, password=password, origins=origins, names=names, loopback=loopback)]
     if origins:
         cors: Any = Middleware(
             CORSMiddleware,
@@ -130,7 +142,7 @@ async def upscale(request: Request) -> Response:
     if not there or job.result is None:
         await asyncio.to_thread(jobs.forget, job)
         return Response(status_code=CLOSED) if not there else answer_for(job.error)
-    return file_of(jobs, job, BackgroundTask(jobs.forget, job))
+    return file_of(jobs, job, forget=True)
 
 
 async def plan(request: Request) -> Response:
@@ -246,12 +258,29 @@ def plan_of(plan: srkit.FilePlan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def file_of(jobs: Jobs, job: Job, after: BackgroundTask | None = None) -> Response:
-    """The bytes, with headers that say what made them."""
+class Sent(FileResponse):
+    """A file, sent in `TAKEN` seconds or not at all: who does not read does not keep a connection. Then `after()`."""
+
+    after: Callable[[], object] = staticmethod(lambda: None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with suppress(TimeoutError, OSError):  # what is not complete is closed
+                async with asyncio.timeout(TAKEN):
+                    await super().__call__(scope, receive, send)
+        finally:
+            await asyncio.to_thread(self.after)
+
+
+def file_of(jobs: Jobs, job: Job, *, forget: bool = False) -> Response:
+    """The bytes, with headers that say what made them. forget: delete them when they are sent."""
     assert job.result is not None
     kind = TYPES.get(job.result.suffix, "application/octet-stream")
     headers = told(jobs, job) | {"Content-Disposition": attached(job.result.name)}
-    return FileResponse(job.result, headers=headers, media_type=kind, background=after)
+    answer = Sent(job.result, headers=headers, media_type=kind)
+    if forget:
+        answer.after = partial(jobs.forget, job)
+    return answer
 
 
 def attached(name: str) -> str:
@@ -313,4 +342,5 @@ async def not_there(request: Request, error: Exception) -> Response:
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
+    traceback.print_exception(error, file=sys.stderr)
     return JSONResponse({"error": f"unexpected {type(error).__name__}; the server's log says more"}, 500)

@@ -29,6 +29,10 @@ def serve(
         list[str] | None,
         typer.Option(help="A site whose pages may ask from a browser, https://shop.example.", rich_help_panel=ACCESS),
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name it is called by, behind a reverse proxy.", rich_help_panel=ACCESS),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=ENGINE)] = "auto",
     tile: Annotated[
         int | None,
@@ -66,10 +70,10 @@ def serve(
     jobs = Jobs(limits, device=device, tile=tile)
     try:
         best = jobs.upscaler(Options())  # a wrong --device is told now, and the first client does not wait
-        name = f"[{host}]" if ":" in host else host
+        shown = f"[{host}]" if ":" in host else host
         print(f"srkit: {best.name} on {best.device}; Ctrl-C ends it", file=sys.stderr, flush=True)
-        print(f"http://{name}:{listener.getsockname()[1]}/", flush=True)
-        app = make_app(jobs, password=password, origins=origins, loopback=is_loopback(host))
+        print(f"http://{shown}:{listener.getsockname()[1]}/", flush=True)
+        app = make_app(jobs, password=password, origins=origins, names=name or [], loopback=is_loopback(host))
         server_of(app, jobs).run([listener])
     finally:
         listener.close()

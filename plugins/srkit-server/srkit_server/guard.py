@@ -52,12 +52,22 @@ def check_origin(origin: str) -> str:
 class Guard:
     """ASGI: passes on what may be asked, and answers the rest with one line of JSON.
 
-    On a loopback address only loopback names are answered, so that a page whose name is made to mean this machine (DNS
-    rebinding) reaches nothing. A browser's request from another site's page is answered for `origins` alone.
+    On a loopback address only loopback names, and `names`, are answered, so that a page whose name is made to mean this
+    machine (DNS rebinding) reaches nothing. A browser's request from another site's page is answered for `origins`
+    alone.
     """
 
-    def __init__(self, app: ASGIApp, *, password: str = "", origins: Sequence[str] = (), loopback: bool = True):
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        password: str = "",
+        origins: Sequence[str] = (),
+        names: Sequence[str] = (),
+        loopback: bool = True,
+    ):
         self.app, self.origins, self.loopback = app, frozenset(origins), loopback
+        self.names = frozenset(name.lower() for name in names)
         self.digest = digest_of(password) if password else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,8 +85,9 @@ class Guard:
 
     def objection(self, headers: Headers, path: str) -> JSONResponse | None:
         host = headers.get("host", "")
-        if self.loopback and not is_loopback(name_in(host)):
-            return refusal(421, "this server answers to localhost and 127.0.0.1 only")
+        called = name_in(host)
+        if self.loopback and not is_loopback(called) and called not in self.names:
+            return refusal(421, "this server answers to localhost and 127.0.0.1; its --name gives it others")
         origin = headers.get("origin", "").lower()
         if origin and origin not in self.origins and urlsplit(origin).netloc != host.lower():
             return refusal(403, "pages of other sites may not ask; the server's --origin names those that may")

@@ -82,7 +82,7 @@ def server_of(app: Any, jobs: Jobs) -> Server:
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="error",
+        log_level="critical",  # what is unexpected, `app` writes down
         access_log=False,
         server_header=False,
         limit_concurrency=CONNECTIONS,

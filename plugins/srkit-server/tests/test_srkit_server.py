@@ -30,7 +30,7 @@ from srkit.testing import check
 
 srkit_server = pytest.importorskip("srkit_server")
 
-from srkit_server import receive, serving  # noqa: E402 - after the skip
+from srkit_server import app, receive, serving  # noqa: E402 - after the skip
 from srkit_server.app import make_app  # noqa: E402
 from srkit_server.guard import check_address, check_origin  # noqa: E402
 from srkit_server.jobs import Full, Jobs, Limits, TooLarge  # noqa: E402
@@ -116,7 +116,7 @@ def encoded(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def until(true, seconds: float = 20) -> None:
+def until(true, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it does not come about"
@@ -416,6 +416,22 @@ def test_a_named_site_may_ask_from_a_browser(tmp_path):
         assert site.ask("GET", "/health", headers={"Origin": "https://evil.example"}).status == 403
 
 
+def test_a_name_behind_a_proxy_is_answered(tmp_path):
+    with served(tmp_path, names=["Pictures.shop.example"]) as site:
+        assert site.ask("GET", "/models", headers={"Host": "pictures.shop.example"}).status == 200
+        assert site.ask("GET", "/models", headers={"Host": "shop.example"}).status == 421
+
+
+def test_who_does_not_read_the_answer_is_cut_off(tmp_path, picture, monkeypatch):
+    monkeypatch.setattr(app, "TAKEN", 0.3)
+    with served(tmp_path, Limits(result_pixels=50_000_000)) as site, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", site.port))
+        client.sendall(HOSTILE["request"](form(picture, fields={"model": "nearest", "scale": "60", "format": "bmp"})))
+        until(lambda: not empty(site.jobs))
+        until(lambda: empty(site.jobs))  # some 20 MB that nobody reads
+
+
 def test_what_the_command_refuses():
     with pytest.raises(srkit.UsageError, match=r"'0.0.0.0' can be reached by others: set the environment variable"):
         check_address("0.0.0.0", "")
@@ -440,7 +456,7 @@ def test_files_are_private_and_deleted_after_a_while(tmp_path, picture):
         folder, unused = jobs.new_folder(), jobs.new_folder()
         (folder / "p.png").write_bytes(picture)
         job = jobs.submit(folder / "p.png", Options(model="bicubic"))
-        assert job.wait(20)
+        assert job.wait(60)
         assert job.result is not None
         assert job.result.parent == folder
         until(lambda: not folder.exists() and not unused.exists(), 5)
@@ -460,7 +476,7 @@ def test_the_oldest_go_where_the_disk_has_no_room(tmp_path, picture):
             folder = jobs.new_folder()
             (folder / "p.png").write_bytes(picture)
             made.append(jobs.submit(folder / "p.png", Options(model="bicubic", scale=1)))
-            assert made[-1].wait(20)
+            assert made[-1].wait(60)
         jobs.sweep()
         assert [job.folder.exists() for job in made] == [False, False, True] or not made[0].folder.exists()
         assert made[2].folder.exists()
@@ -571,7 +587,7 @@ def test_ctrl_c_ends_it_with_a_job_running_and_leaves_nothing(tmp_path, slow):
         server.send_signal(signal.SIGINT)
         answer = client.recv(10_000)
         client.close()
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
         assert "Traceback" not in server.stderr.read()
     assert answer.startswith(b"HTTP/1.1 503")
     assert not list(tmp_path.glob(f"{PREFIX}*"))
@@ -581,3 +597,43 @@ def test_wrong_use_of_the_command_is_told(run_srkit):
     assert run_srkit("serve", "--host", "0.0.0.0")[0] == 2
     assert run_srkit("serve", "--password", "short")[0] == 2
     assert run_srkit("serve", "--origin", "*")[0] == 2
+
+
+def test_the_commands_of_the_pages_are_ones(run_srkit):
+    """Every `srkit serve ...` and every option named beside it."""
+    _, out, _ = run_srkit("serve", "--help")
+    known = set(re.findall(r"--[a-z][a-z-]*", out))
+    for page in (ROOT / "docs/server.md", ROOT / "plugins/srkit-server/README.md"):
+        text = page.read_text(encoding="utf-8")
+        named = {
+            word
+            for line in re.findall(r"srkit serve (.*)$", text, flags=re.M)
+            for word in re.findall(r"--[a-z-]+", line)
+        }
+        named |= set(re.findall(r"^\| `(--[a-z-]+)` \|", text, flags=re.M))
+        assert named <= known, page
+        for path in re.findall(r"127\.0\.0\.1:8000(/\w+)", text):
+            assert path in ("/upscale",), page
+
+
+def test_the_container_runs_what_there_is():
+    """Without Docker: its lines were run by benchmarks/container_lines.py."""
+    yaml = pytest.importorskip("yaml")
+    tools = run_path(str(ROOT / "benchmarks/container_lines.py"))
+    lines = tools["instructions"]((ROOT / "Dockerfile").read_text())
+    found = dict(lines)
+    assert found["USER"] not in ("root", "0")
+    assert [word for word, _ in lines].index("USER") < [word for word, _ in lines].index("ENTRYPOINT")
+    assert f"127.0.0.1:{found['EXPOSE']}/health" in found["HEALTHCHECK"]
+    assert (json.loads(found["ENTRYPOINT"]), json.loads(found["CMD"])) == (["srkit"], ["serve", "--host", "0.0.0.0"])
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    for name, through in (
+        ("srkit/__init__.py", True), ("plugins/srkit_builtin/__init__.py", True), ("pyproject.toml", True),
+        ("plugins/srkit-server/srkit_server/app.py", True), ("plugins/srkit-server/tests/test_srkit_server.py", False),
+        ("plugins/srkit-onnx/pyproject.toml", False), ("benchmarks/README.md", False), (".git/config", False),
+    ):  # fmt: skip
+        assert tools["is_let_through"](name, rules) is through, name
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["srkit"]
+    assert service["ports"] == ["127.0.0.1:8000:8000"]
+    assert service["environment"]["SRKIT_PASSWORD"].startswith("${SRKIT_PASSWORD:?")
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
