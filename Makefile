@@ -2,6 +2,7 @@
 # make test   everything CI checks
 # make check  the linters alone
 # make docs   the documentation as web pages, in docs/_build
+# make ui-test  the tests of srkit-ui, in an environment of its own: Gradio holds Pillow below 13
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,9 +12,11 @@ BIN = $(VENV)/bin
 SRKIT = $(BIN)/srkit
 PHOTO = plugins/srkit_builtin/samples/chelsea.png
 
-OFFICIAL = $(wildcard plugins/srkit-*)
+# srkit-ui is there without what it needs, for its tests that need no Gradio; ui-test runs them all
+OFFICIAL = $(filter-out plugins/srkit-ui,$(wildcard plugins/srkit-*))
+UI_VENV ?= .venv-ui
 
-.PHONY: demo test check docs
+.PHONY: demo test check docs ui-test
 .SILENT:
 
 $(VENV)/installed: pyproject.toml
@@ -48,6 +51,7 @@ check: $(VENV)/installed
 $(VENV)/installed-plugins: $(VENV)/installed $(OFFICIAL:=/pyproject.toml)
 	echo "installing the official plugins"
 	$(BIN)/pip install --quiet $(foreach plugin,$(OFFICIAL),--editable $(plugin))
+	$(BIN)/pip install --quiet --no-deps --editable plugins/srkit-ui
 	touch $@
 
 test: check $(VENV)/installed-plugins
@@ -56,3 +60,12 @@ test: check $(VENV)/installed-plugins
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
 	echo docs/_build/index.html
+
+$(UI_VENV)/installed: pyproject.toml plugins/srkit-server/pyproject.toml plugins/srkit-ui/pyproject.toml
+	$(PYTHON) -m venv $(UI_VENV)
+	$(UI_VENV)/bin/pip install --quiet pytest --editable . --editable plugins/srkit-server --editable plugins/srkit-ui
+	npm install --silent --prefix $(UI_VENV) axe-core@4 || echo "no npm: the page is not tested for accessibility"
+	touch $@
+
+ui-test: $(UI_VENV)/installed
+	AXE_CORE=$(UI_VENV)/node_modules/axe-core/axe.min.js $(UI_VENV)/bin/pytest -rs plugins/srkit-ui/tests

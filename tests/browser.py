@@ -82,13 +82,13 @@ class Browser:
         elif event == "Page.loadEventFired":
             self.loaded = True
 
-    def open(self, page: Path, width: int, *, dark: bool = False, height: int = 900) -> None:
-        """Load a file from the disk, at a width in pixels, as a light or a dark page."""
+    def open(self, page: Path | str, width: int, *, dark: bool = False, height: int = 900) -> None:
+        """Load a file from the disk or an address, at a width in pixels, as a light or a dark page."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.loaded = False
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not self.loaded:
             self.next_message()
 
@@ -97,6 +97,20 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait_for(self, script: str, seconds: float = 0.0) -> Any:
+        """Until an expression in the page is true; its value. seconds: `PATIENCE` if not given."""
+        end = time.monotonic() + (seconds or PATIENCE)
+        while not (value := self.run(script)):
+            assert time.monotonic() < end, f"this never was so: {script}"
+            time.sleep(0.1)
+        return value
+
+    def choose_files(self, selector: str, *files: Path) -> None:
+        """As if the user had chosen them in the dialog of an `<input type=file>`."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file.resolve()) for file in files])
 
     def centre(self, selector: str) -> tuple[float, float]:
         """Where an element is, scrolled into sight."""
