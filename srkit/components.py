@@ -185,7 +185,8 @@ class Model(Component):
         paper: where it is published, for the reader.
         size_multiple: height and width of the input must be multiples of this; srkit pads and crops.
         receptive_field: how many input pixels to each side of a pixel can change its output, as a
-            number or as a function of `(scale, **options)`. None: unknown, so pictures are not tiled.
+            number or as a function of `(scale, **options)`. None, or a function that gives None for some options:
+            unknown, so pictures are not tiled.
         trainable: False for an interpolation without parameters, which needs no weights.
         resize: of such a one, the method of `imresize` that it is. `srkit upscale` then resizes a picture to any size
             at once, with all of its bits.
@@ -203,7 +204,7 @@ class Model(Component):
     weights: Sequence[Weights] = ()
     paper: str = ""
     size_multiple: int = 1
-    receptive_field: int | Callable[..., int] | None = None
+    receptive_field: int | Callable[..., int | None] | None = None
     trainable: bool = True
     resize: str = ""
     from_file: "Callable[[Path], tuple[torch.nn.Module, int] | None] | None" = None

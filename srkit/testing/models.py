@@ -325,7 +325,10 @@ def declared_field(choice: Choice, scale: int) -> int:
     field = choice.component.receptive_field
     if field is None:
         raise Note("no receptive_field is declared, so pictures are upscaled whole, not in tiles")
-    return int(field(scale, **choice.options)) if callable(field) else field
+    seen = field(scale, **choice.options) if callable(field) else field
+    if seen is None:
+        raise Note("with these options it has no receptive_field, so pictures are upscaled whole, not in tiles")
+    return int(seen)
 
 
 def receptive_field(choice: Choice, scale: int) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -70,6 +71,12 @@ def test_the_command_reference_is_what_the_commands_say():
     finally:
         sys.path.remove(str(DOCS))
     assert PAGE.read_text() == reference()
+
+
+def test_the_architectures_are_those_of_the_package_and_the_record():
+    """After a change: python docs/generate_architectures.py"""
+    made = runpy.run_path(str(DOCS / "generate_architectures.py"))
+    assert made["PAGE"].read_text(encoding="utf-8") == made["page"]()
 
 
 def test_the_table_of_run_keys_is_what_the_run_declares():

@@ -144,8 +144,8 @@ def test_a_restoration_model_is_a_scale_of_one(run_srkit, tmp_path, photo):
     save(flat_compact(1), path)
     assert spandrel.ModelLoader().load_from_file(path).purpose == "Restoration"
     Image.fromarray(photo[:31, :45]).save("photo.png")
-    assert run_srkit("upscale", "photo.png", "--model", path)[0] == 0
-    np.testing.assert_array_equal(np.asarray(Image.open("photo_same_x1.png")), photo[:31, :45])
+    assert run_srkit("upscale", "photo.png", "--model", path, "-o", "same.png")[0] == 0
+    np.testing.assert_array_equal(np.asarray(Image.open("same.png")), photo[:31, :45])
     code, out, _ = run_srkit("bench", path, "--sets", "samples", "--scales", "1", "--json")
     assert code == 0
     assert [row["scale"] for row in json.loads(out)["rows"] if row["model"] == str(path)] == [1]
