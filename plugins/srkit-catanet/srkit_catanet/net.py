@@ -1,7 +1,7 @@
 """CATANet: Liu et al., Efficient Content-Aware Token Aggregation for Lightweight Image Super-Resolution, CVPR 2025.
 
-Written from the paper, under the parameter and buffer names of the authors' code, so that state dicts load in both
-directions. A token is the features of one pixel. The first values of linear layers are drawn by timm.
+Put together and named as in the authors' code, parameters and buffers, so that state dicts load in both directions.
+A token is the features of one pixel. The first values of linear layers are drawn by timm.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -75,7 +75,7 @@ class CATANet(nn.Module):
 
 
 class TokenAggregation(nn.Module):
-    """Sort tokens by the centre they are most like, attend within subgroups and to all centres: B,C,H,W (section 3.2).
+    """Sort tokens by the centre they are most like, attend within subgroups and to all centres: B,C,H,W.
 
     The centres are those of all training pictures, `means`. A step of training moves them among the tokens of its
     batch and mixes the result into `means`; the first such step, before which `initted` is False, sets them.
@@ -187,7 +187,7 @@ class SubgroupAttention(Attention):
 
 
 class LocalAttention(nn.Module):
-    """Attention in windows of `side` pixels that overlap, whose mean is taken where they do: B,C,H,W (section 3.3)."""
+    """Attention in windows of `side` pixels that overlap, whose mean is taken where they do: B,C,H,W."""
 
     def __init__(self, dim: int, qk_dim: int, mlp_dim: int, heads: int, side: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""CATANet against the paper's steps written out in loops, its published figures, and the names of the authors' code."""
+"""CATANet against its steps written out in loops, its published figures, and the names of the authors' code."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ SMALL |= {"num_tokens": [3, 5], "group_size": [8, 4], "patch_size": [6, 7]}
 WORDS = [word for key, value in SMALL.items() for word in ("--set", f"model.{key}={value}")]
 WORDS += ["--model", "catanet", "--set", "batch=2", "--set", "patch=16", "--set", "lr=1e-3"]
 
-PARAMETERS = {2: 477, 3: 550, 4: 535}  # thousand, table 2 of the paper
+PARAMETERS = {2: 477, 3: 550, 4: 535}  # thousand, in the paper's table as public notes on it quote it
 
 # The state dict of the authors' code (github.com/EquationWalker/CATANet, basicsr/archs/catanet_arch.py), b a residual
 # group. C: dim, Q: qk_dim, M: mlp_dim, T: num_tokens of the group.
@@ -104,7 +104,7 @@ def test_the_number_of_parameters_is_the_published_one(registry, scale):
     net = registry.choose("model", "catanet-l").build(scale)
     sizes = {name: p.numel() for name, p in net.named_parameters()}
     assert round(sum(sizes.values()) / 1000) == PARAMETERS[scale]
-    if scale == 4:  # table 3 of the paper: without token aggregation, and with its attention within groups alone
+    if scale == 4:  # the paper's ablation: without token aggregation, and with its attention within groups alone
         rest = sum(size for name, size in sizes.items() if not name.startswith("blocks.") or name[9] != "0")
         assert round(rest / 1000) == 366
         across = sum(size for name, size in sizes.items() if "irca_attn" in name)
@@ -132,7 +132,7 @@ def layers(net, height, width):
 
 
 def test_multiply_adds_are_the_published_ones_and_what_those_leave_out(registry):
-    """Table 3 is of a picture of 256x256 and x4, without the products of queries, keys and values."""
+    """The paper counts at 256x256 and x4, without the products of queries, keys and values."""
     from srkit.evaluate.cost import count_whole
     from srkit.nets import Loaded
 
@@ -142,7 +142,7 @@ def test_multiply_adds_are_the_published_ones_and_what_those_leave_out(registry)
     assert round(sum(found.values()) / 1e9, 1) == 46.8
     rest = sum(count for name, count in found.items() if not name.startswith("blocks.") or name[9] != "0")
     assert round(rest / 1e9, 1) == 37.3  # without token aggregation
-    # an output of 1280x720: 41 G in table 3 of Wang et al., IAFMNet; srkit counts the attention too
+    # An output of 1280x720: 41 G in a table of IAFMNet (Xu et al., CVPR 2026). srkit counts the attention too.
     assert round(sum(layers(net, 180, 320).values()) / 1e9) == 41
     multiply_adds, unknown = count_whole(Loaded(net, model, 4), 320, 180)
     assert (round(multiply_adds / 1e9, 1), unknown) == (76.8, set())
@@ -154,7 +154,7 @@ def weighted(q, keys, values):
 
 
 @pytest.mark.parametrize(("count", "group"), [(21, 4), (20, 4), (5, 8), (9, 8)])
-def test_attention_within_and_across_groups_is_the_papers_in_loops(count, group):
+def test_attention_within_and_across_groups_is_its_formula_in_loops(count, group):
     """A subgroup attends to itself and the next; after the last token they go on as in a mirror."""
     from srkit_catanet.net import Centres, SubgroupAttention
 
@@ -245,8 +245,8 @@ def test_local_attention_is_the_mean_of_overlapping_windows_in_loops(size):
 
 
 @pytest.mark.parametrize("scale", [3, 4])
-def test_the_parts_are_put_together_as_in_the_paper(registry, scale):
-    """Figure 2, with the parts that the tests above compare."""
+def test_the_parts_are_put_together_in_the_authors_order(registry, scale):
+    """Groups of like content, then windows; the parts are those that the tests above compare."""
     torch.manual_seed(scale)
     net = lively(registry.choose("model", "catanet", SMALL).build(scale)).double().eval()
     lr = torch.rand(2, 3, 9, 10).double()

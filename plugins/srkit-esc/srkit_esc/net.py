@@ -1,7 +1,7 @@
 """ESC: Lee et al., Emulating Self-attention with Convolution for Efficient Image Super-Resolution, ICCV 2025.
 
-Written from the paper, under the parameter names of the authors' code, so that state dicts load in both directions.
-The normalisation of channels is timm's.
+Written from the paper's formulas, put together and named as in the authors' code, so that state dicts load in both
+directions. The normalisation of channels is timm's.
 """
 
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ Ratio = Annotated[float, Gt(0), "width of the hidden layers between them, as a m
 
 
 class ESC(nn.Module):
-    """RGB `B,3,H,W` float in [0, 1] -> `B,3,scale*H,scale*W`, not clipped, of any height and width (section 3).
+    """RGB `B,3,H,W` float in [0, 1] -> `B,3,scale*H,scale*W`, not clipped, of any height and width.
 
     Raises OptionError for options that do not fit together.
     """
@@ -115,7 +115,7 @@ class ESCFP(nn.Module):
 
 
 class Block(nn.Module):
-    """One attention, then convolutions that stand for more of it, added to the input: B,C,H,W (section 3.2)."""
+    """One attention, then convolutions that stand for more of it, added to the input: B,C,H,W."""
 
     first_ratio = 2.0  # width of the first ConvFFN's hidden layer
 
@@ -206,7 +206,7 @@ class WindowAttention(nn.Module):
 
 
 class ConvAttn(nn.Module):
-    """Convolution that emulates attention: B,C,H,W, with the shared kernel `pdim,pdim,k,k` (section 3.3, equation 3).
+    """Convolution that emulates attention: B,C,H,W, with the shared kernel `pdim,pdim,k,k`.
 
     The first `pdim` channels see far through the shared kernel, and each of them its neighbours through
     a kernel made of the mean of the whole picture; then all channels are mixed.
