@@ -1,11 +1,11 @@
 """Run the RUN lines of the Dockerfile in a fresh environment, then its command and its health check, without Docker.
 
-    python benchmarks/container_lines.py [--index] [--json FILE]
+    python benchmarks/container_lines.py [--torch WORDS] [--json FILE]
 
 Where no container can be built, this shows that the lines do what they say: the paths /build and /wheels become folders
 of a temporary one, `pip` that of a new virtual environment, what .dockerignore leaves out is left out. `useradd` and
-USER are not run: they want root and change the system. Without --index the line for torch takes it where pip looks, not
-from download.pytorch.org. At the end the server is started by CMD, asked by HEALTHCHECK until it is
+USER are not run: they want root and change the system. Where download.pytorch.org cannot be reached, --torch says what is
+installed in place of that line, "torch==2.13.0+cpu torchvision". At the end the server is started by CMD, asked by HEALTHCHECK until it is
 healthy, given a picture, refused one without the password, and stopped by SIGTERM as `docker stop` does.
 """
 
@@ -57,15 +57,15 @@ def is_let_through(name: str, rules: list[str]) -> bool:
     return through
 
 
-def prepared(line: str, folder: Path, arguments: dict[str, str], *, index: bool) -> str:
+def prepared(line: str, folder: Path, arguments: dict[str, str], torch: str) -> str:
     for name, value in arguments.items():
         line = line.replace(f"${{{name}}}", value)
-    if not index:
-        line = re.sub(r"--index-url \S+ ", "", line)
+    if torch:
+        line = re.sub(r"--index-url \S+ torch torchvision", torch, line)
     return re.sub(r"(?<![\w.])/(build|wheels)\b", rf"{folder}/\1", line)
 
 
-def run_lines(folder: Path, *, index: bool) -> list[dict[str, object]]:
+def run_lines(folder: Path, torch: str) -> list[dict[str, object]]:
     """All RUN lines, in their order. Raises CalledProcessError where one fails."""
     (folder / "build").mkdir()
     context(folder / "build")
@@ -80,7 +80,7 @@ def run_lines(folder: Path, *, index: bool) -> list[dict[str, object]]:
             arguments[name] = value
         if word != "RUN":
             continue
-        line = prepared(rest, folder, arguments, index=index)
+        line = prepared(rest, folder, arguments, torch)
         skipped = line.startswith("useradd")
         begun = time.monotonic()
         print(f"{'not run' if skipped else 'RUN'}: {line}", flush=True)
@@ -138,13 +138,13 @@ def asked(port: int, password: str) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--index", action="store_true", help="torch from download.pytorch.org, as the line says")
+    parser.add_argument("--torch", default="", help="in place of torch torchvision from download.pytorch.org")
     parser.add_argument("--json", type=Path, help="keep what came out in this file")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         venv.create(folder / "venv", with_pip=True)
-        result = {"lines": run_lines(folder, index=said.index), "server": serve(folder)}
+        result = {"lines": run_lines(folder, said.torch), "server": serve(folder)}
         text = json.dumps(result, indent=1).replace(name, "FOLDER")
     print(text)
     if said.json:

@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """`photo.jpg x2: 3 models`."""
+        """What was tried, in a line."""
         worked = sum(not each.error for each in self.attempts)
         return f"{self.name} x{self.scale}: {worked} model{'' if worked == 1 else 's'}"
 
