@@ -4,9 +4,10 @@
 
 Where no container can be built, this shows that the lines do what they say: the paths /build and /wheels become folders
 of a temporary one, `pip` that of a new virtual environment, what .dockerignore leaves out is left out. `useradd` and
-USER are not run: they want root and change the system. Where download.pytorch.org cannot be reached, --torch says what is
-installed in place of that line, "torch==2.13.0+cpu torchvision". At the end the server is started by CMD, asked by HEALTHCHECK until it is
-healthy, given a picture, refused one without the password, and stopped by SIGTERM as `docker stop` does.
+USER are not run: they want root and change the system. Where download.pytorch.org cannot be reached, --torch says what
+is installed in place of that line, "torch==2.13.0+cpu torchvision". At the end the server is started by CMD, asked by
+HEALTHCHECK until it is healthy, given a picture, refused one without the password, and stopped by SIGTERM as `docker
+stop` does.
 """
 
 import argparse
