@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 from onnx import TensorProto
 
 from srkit import CheckpointError
@@ -56,6 +57,13 @@ class Graph:
         if not isinstance(found, dict):
             raise CheckpointError(f"'{self.path}': its metadata '{KEY}' is damaged; export it again")
         return found
+
+    def constants(self, *sizes: int) -> Iterator[np.ndarray]:
+        """Those of so many values, whether kept as weights or in nodes."""
+        nodes = [each for node in self.model.graph.node if node.op_type == "Constant" for each in node.attribute]
+        for tensor in [*self.model.graph.initializer, *(each.t for each in nodes if each.HasField("t"))]:
+            if math.prod(tensor.dims) in sizes and tensor.data_type in TYPES:
+                yield onnx.numpy_helper.to_array(tensor)
 
     @property
     def parameters(self) -> int:
