@@ -18,7 +18,7 @@ from srkit import Progress, SrkitError, UsageError
 from srkit_onnx.compare import Difference, Upscale, compare, device_of, three_sizes
 from srkit_onnx.convention import Convention, in_tiles
 from srkit_onnx.convert import OPSET, Sizes, attempts, exported, first_line, onnx_of, quiet
-from srkit_onnx.graph import with_metadata
+from srkit_onnx.graph import read_graph, with_metadata
 from srkit_onnx.pictures import calibration
 from srkit_onnx.quantise import eight_bits, half
 
@@ -126,7 +126,7 @@ def tiled(upscale: Upscale, original: Original, sizes: Sizes) -> Upscale:
 
 
 def as_onnx(original: Original, wanted: Wanted, sizes: Sizes) -> Made:
-    from srkit_onnx.file import read
+    from srkit_onnx.file import OnnxNet, opened
 
     model = onnx_of(exported(original.net, sizes), wanted.opset)
     if wanted.precision == "fp16":
@@ -139,7 +139,11 @@ def as_onnx(original: Original, wanted: Wanted, sizes: Sizes) -> Made:
         said = {**about, "precision": wanted.precision, "io": how.to_dict()}
         path.write_bytes(with_metadata(model, said).SerializeToString())
 
-    return Made(sizes, save, lambda path: read(path, {})[0], {"opset": wanted.opset})
+    def open_again(path: Path) -> Upscale:
+        graph = read_graph(path)
+        return OnnxNet(graph, how, opened(graph, torch.device("cpu")))
+
+    return Made(sizes, save, open_again, {"opset": wanted.opset})
 
 
 def calibrated(original: Original, wanted: Wanted, sizes: Sizes) -> Iterator[np.ndarray]:

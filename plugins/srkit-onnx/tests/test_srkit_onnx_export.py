@@ -1,5 +1,6 @@
 """`srkit export`: every format holds the network, says what it is, and is there whole or not at all."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ pytest_plugins = "srkit.testing.pytest_plugin"
 
 
 def checkpoint(registry, name: str, scales=(2,), **options) -> Path:
-    """A small network whose result is a picture: what it adds to its input's mean is little."""
+    """A small network with random weights."""
     torch.manual_seed(1)
     model = registry.choose("model", name, options)
     net = model.build(tuple(scales) if model.component.multi_scale else scales[0])
@@ -26,28 +27,6 @@ def checkpoint(registry, name: str, scales=(2,), **options) -> Path:
     about = {"model": described, "scales": list(scales), "licence": "CC0-1.0"}
     save_tensors(Path(f"{name}.safetensors"), net.state_dict(), about)
     return Path(f"{name}.safetensors")
-
-
-def blurred(registry, name="edsr", scales=(2,), **options) -> Path:
-    """The same, trained a little, so that its result made small is about the picture."""
-    path = checkpoint(registry, name, scales, **options)
-    with torch.no_grad():
-        from safetensors.torch import load_file
-
-        tensors = load_file(path)
-        about = json.loads(header(path))
-        for key in tensors:
-            if key.startswith("body") or ".body." in key:
-                tensors[key] *= 0.1
-    save_tensors(path, tensors, {key: value for key, value in about.items() if key != "format"})
-    return path
-
-
-def header(path) -> str:
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy") as file:
-        return (file.metadata() or {})["srkit"]
 
 
 def metadata(path) -> dict:
@@ -68,7 +47,7 @@ def test_shipped_weights_as_onnx(run_srkit, photo):
     assert len(told["compared_at"]) == 3
     said = metadata("a.onnx")
     weights = srkit.load("edsr-small@bicubic", 2, progress=False)
-    assert said["weights_sha256"] == __import__("hashlib").sha256(Path(weights.origin).read_bytes()).hexdigest()
+    assert said["weights_sha256"] == hashlib.sha256(Path(weights.origin).read_bytes()).hexdigest()
     wanted = {
         "model": "edsr-small", "component": "srkit:edsr", "scale": 2, "licence": "CC-BY-SA-4.0", "opset": 20,
         "channels": "rgb", "range": "0..1", "precision": "fp32", "parameters": 195971, "takes": "any size",
@@ -99,7 +78,6 @@ def test_a_multi_scale_model_is_a_file_a_scale(run_srkit, registry):
     assert (code, len(err.splitlines())) == (2, 1)
     assert "write {scale} in it" in err
     net = srkit.load(path, 3, progress=False).net
-    # An untrained network makes no picture: it is compared with the original, and the file is not opened as a model.
     code, out, err = run_srkit("export", path, "-o", "x{scale}.pt2", "--json")
     assert code == 0, err
     assert [(each["file"], each["scale"]) for each in json.loads(out)] == [("x2.pt2", 2), ("x3.pt2", 3)]
@@ -131,7 +109,7 @@ def test_the_other_formats_hold_the_network(form, run_srkit, registry):
 
 def test_what_cannot_vary_in_size_is_of_one_tile(run_srkit, registry, photo):
     """VDSR interpolates by tables made for its input's size."""
-    path = checkpoint(registry, "vdsr", n_layers=3, n_feats=4)
+    path = checkpoint(registry, "vdsr", depth=3, n_feats=4)
     code, out, err = run_srkit("export", path, "--tile", 48, "-o", "v.onnx", "--json")
     assert code == 0, err
     (told,) = json.loads(out)
