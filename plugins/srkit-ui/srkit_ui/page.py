@@ -265,10 +265,11 @@ class Page:
             return f"<section class='job'><h3>{name}</h3><p role='status'>Waits: {before}.</p></section>"
         if job.state == "running":
             percent = round(100 * job.share)
+            looking = "Looking where it is guesswork: " if job.result else ""
             left = f", {words.span(job.left)} left" if job.left and job.share > 0.02 else ""
             return (
                 f"<section class='job'><h3>{name}</h3><progress max=100 value={percent} "
-                f"aria-label='{name}'></progress><p>{percent} %{left}</p></section>"
+                f"aria-label='{name}'></progress><p>{looking}{percent} %{left}</p></section>"
             )
         if job.result is None:
             return words.trouble(picture.name, words.ended(job.state, job.error))

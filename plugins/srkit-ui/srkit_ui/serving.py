@@ -10,6 +10,8 @@ from srkit_server.jobs import Jobs, Limits
 from srkit_server.options import Options
 from srkit_server.serving import bound, server_of
 
+TILE = 512  # pixels: a tile takes seconds, so that progress and Cancel do; a sixth is computed twice
+
 
 def serve(
     host: str,
@@ -29,10 +31,11 @@ def serve(
     public: everybody may see the page, as in a Space; else `check_address` of srkit_server was asked before.
     ancestors: as of `make_app`.
     """
+    listener = bound(host, port)
+    print("srkit: the page is being made, a moment", file=sys.stderr, flush=True)
     from srkit_ui.app import make_app
 
-    listener = bound(host, port)
-    jobs = Jobs(limits, device=device, tile=None)
+    jobs = Jobs(limits, device=device, tile=TILE)
     try:
         best = jobs.upscaler(Options())  # a wrong device is told now, and the first picture does not wait
         app = make_app(

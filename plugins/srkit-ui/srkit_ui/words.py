@@ -112,9 +112,8 @@ def queue(waiting: int) -> str:
 
 def trouble(name: str, line: str) -> str:
     """A picture that cannot be made, and why, as HTML."""
-    return (
-        f"<section class='plan trouble'><h3>{escape(name)}</h3><p role='alert'>{escape(in_words(line))}</p></section>"
-    )
+    head = f"<h3>{escape(name)}</h3>" if name else ""
+    return f"<section class='plan trouble'>{head}<p role='alert'>{escape(in_words(line))}</p></section>"
 
 
 WORDS = (  # options of the command, as the page calls them
