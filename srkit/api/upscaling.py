@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from srkit import defaults
 from srkit.errors import Cancelled, ImageError, SrkitError, UsageError, did_you_mean, naming, one_line
-from srkit.plugins import Registry, load_plugins
+from srkit.plugins import Choice, Registry, load_plugins
 from srkit.progress import Meter
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def load(
     tile: int | None = None,
     ensemble: bool = False,
     keep_colour: bool = False,
-    precision: str = "fp32",
+    precision: str | None = None,
+    backend: str = "",
     progress: bool = True,
     registry: Registry | None = None,
 ) -> "Upscaler":
@@ -43,47 +44,59 @@ def load(
     weights that are installed if not given. scale: the weights' own, or 2, if not given. device: "auto" is the
     accelerator where there is one. tile: side of a tile in input pixels, to bound memory; 0 for none. ensemble: the
     mean over eight flips and transposes, eight times the work. keep_colour: a result, made small, has the colours that
-    the picture had. precision: fp32, exact to the bit; bf16 or fp16; "auto" is bf16 where the device multiplies it.
+    the picture had. precision: fp32, exact to the bit, if not given; bf16 or fp16; "auto" is bf16 where the device
+    multiplies it. backend: what the network runs in, PyTorch if not given; "auto" is the fastest here that loses at
+    most 0.01 dB, in any precision if none is given, which is tried once and takes some seconds then.
     progress: of a download, on stderr or in the notebook's cell. registry: where names are looked up; the installed
     plugins when not said.
 
     Raises UnknownName, UsageError, CheckpointError, FetchError, or NoWeights; all are SrkitError.
     """
-    from srkit.nets import pick_device, precision_of, precision_on
+    from srkit.images import LOG
+    from srkit.nets import pick_device, precision_of
     from srkit.upscale.keep import colour_kept
     from srkit.upscale.wrap import make_upscaler
     from srkit.weights.find import quietly
     from srkit.weights.ladder import Ladder
     from srkit.weights.loading import load_model
     from srkit.weights.offered import for_pictures
+    from srkit.weights.runtimes import AUTO, EXACT, chosen_backend
 
     registry = load_plugins() if registry is None else registry
     word = None if model is None else os.fspath(model)
     if word is None:
         offer, scale = for_pictures(registry, scale)
     place = pick_device(device)
-    precision_on(place, precision)  # a wrong word is told before a download
+    chosen = chosen_backend(registry, backend, precision, place)  # a wrong word is told before a download
+    auto = backend == AUTO
     with Meter() if progress else nullcontext(quietly) as downloads:
         loaded = load_model(registry, word or offer.word, scale, place, downloads)
     wrappers = [registry.choose("wrapper", defaults.ENSEMBLE)] if ensemble else []
-    used = precision_of(loaded, place, precision)
-    call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=tile, wrappers=wrappers, precision=used)
-    if keep_colour:
-        call, _ = colour_kept(call, loaded.scale)
     ladder = Ladder(
         registry,
         word,
         scale=scale,
         device=place,
-        precision=precision,
+        precision=precision or (AUTO if auto else EXACT),
         wrappers=wrappers,
+        backend=chosen,
+        auto=auto,
+        tell=LOG.info,
         change=colour_kept if keep_colour else None,
         loaded={loaded.scale: loaded},
     )
-    half = "" if precision == "fp32" else precision
-    given = {"model": word, "self_ensemble": ensemble, "keep_colour": keep_colour, "precision": half}
+    runs = ladder.runtime(loaded.scale)
+    used = precision_of(loaded, place, EXACT if runs or auto else ladder.precision)
+    how: dict[str, Any] = {"tile": tile, "wrappers": wrappers, "precision": used, "backend": runs}
+    call = make_upscaler(loaded.net, loaded.model, loaded.scale, **how)
+    if keep_colour:
+        call, _ = colour_kept(call, loaded.scale)
+    half = "" if precision == EXACT else precision
+    given = {
+        "model": word, "self_ensemble": ensemble, "keep_colour": keep_colour, "precision": half, "backend": backend,
+    }  # fmt: skip
     said = {key: value for key, value in given.items() if value}
-    return Upscaler(ladder, loaded, call, tile=tile, precision=used, said=said)
+    return Upscaler(ladder, loaded, call, tile=tile, precision=used, runs=runs, said=said)
 
 
 class Size(TypedDict, total=False):
@@ -168,7 +181,8 @@ class Upscaler:
         licence: of the weights, where their plugin or their file says it.
         model: the `srkit.plugins.Choice` that the network is of: `model.component` is its record.
         device: where it computes.
-        precision: "fp32", or what the network was asked to compute in.
+        precision: "fp32", or what the network computes in.
+        backend: what it runs in, as `package:name`; empty for PyTorch, where none was asked for.
         net: the `torch.nn.Module`.
     """
 
@@ -180,11 +194,14 @@ class Upscaler:
         *,
         tile: int | None,
         precision: str,
+        runs: Choice | None = None,
         said: Mapping[str, Any] | None = None,
     ):
         self.net: nn.Module = loaded.net
         self.scale, self.name, self.parameters = loaded.scale, ladder.label(loaded.scale), loaded.parameters
-        self.origin, self.device, self.precision = loaded.origin, ladder.device, precision
+        self.origin, self.device = loaded.origin, ladder.device
+        self.precision = runs.options["precision"] if runs else precision
+        self.backend = runs.entry.qualified if runs else ""
         self.licence, self.model = loaded.licence, loaded.model
         self._ladder, self._call, self._tile, self._said = ladder, call, tile, dict(said or {})
 

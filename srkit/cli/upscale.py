@@ -136,7 +136,11 @@ def upscale(
         ),
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="What the network runs in; PyTorch if not given.", rich_help_panel=ENGINE)
+        str,
+        typer.Option(
+            help="What the network runs in, PyTorch if not given; auto: the fastest here that loses at most 0.01 dB.",
+            rich_help_panel=ENGINE,
+        ),
     ] = "",
     confidence: Annotated[
         Path | None,

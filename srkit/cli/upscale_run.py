@@ -13,11 +13,9 @@ from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import chosen_wrappers
 from srkit.errors import SrkitError, UsageError, one_line
-from srkit.plugins import Choice, Registry
+from srkit.plugins import Registry
 
 if TYPE_CHECKING:
-    import torch
-
     from srkit.images import Encoding
     from srkit.nets import Loaded
     from srkit.upscale.addresses import Ends
@@ -167,6 +165,7 @@ def run(request: Request) -> None:
         loaded = ladder.load(ladder.named())
     ladder.downloads = told_download  # of a scale that a later picture needs: a second bar would break that of all
     tell_model(loaded, bool(request.model))
+    tell_runtime(loaded, ladder)
     tell_precision(loaded, ladder, request.precision)
     how = how_of(request, ladder)
     if ends is not None:
@@ -238,21 +237,47 @@ def ladder_of(request: Request, registry: Registry, meter: Any) -> "Ladder":
     """What upscales, with the first network loaded and told of."""
     from srkit.nets import pick_device
     from srkit.upscale.keep import colour_kept
+    from srkit.upscale.receipt import runtimes_in
+    from srkit.upscale.tiles import TILE
     from srkit.weights.ladder import Ladder
+    from srkit.weights.runtimes import AUTO, chosen_backend
 
-    place = pick_device(request.device)
+    place, auto = pick_device(request.device), request.backend == AUTO
     whole = int(request.scale) if request.scale and request.scale == int(request.scale) else None
     return Ladder(
         registry,
         request.model or None,
         scale=whole,
         device=place,
-        precision=request.precision or "fp32",
+        precision=request.precision or (AUTO if auto else "fp32"),
         wrappers=chosen_wrappers(registry, request.self_ensemble, request.wrapper),
         backend=chosen_backend(registry, request.backend, request.precision, place),
         change=colour_kept if request.keep_colour else None,
+        auto=auto,
+        fixed=runtimes_in(request.receipt_text, registry) if auto else {},
+        side=request.tile or TILE,
+        tell=display.say,
         downloads=meter,
     )
+
+
+def tell_runtime(loaded: "Loaded", ladder: "Ladder") -> None:
+    """Find what is the fastest where that is wanted, which the ladder says; once, with progress, for new weights."""
+    if not ladder.auto:
+        return
+    with display.Progress("trying what runs it fastest here, once", 0) as progress:
+
+        def trying(done: int, total: int, name: str) -> None:
+            progress.total = total
+            progress.at(done, name)
+
+        ladder.trying, ladder.tell = trying, progress.say
+        ladder.runtime(loaded.scale)
+    ladder.trying, ladder.tell = nothing_tried, display.say
+
+
+def nothing_tried(done: int, total: int, name: str) -> None:
+    """Of a scale that a later picture needs: a second bar would break that of all."""
 
 
 def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> None:
@@ -260,6 +285,8 @@ def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> Non
     from srkit.nets import precision_of
     from srkit.weights.offered import RANKED_BY, claims_at
 
+    if ladder.auto and loaded.model.component.trainable:  # it was told
+        return
     backend = ladder.backend
     used = (
         backend.options.get("precision", "fp32") if backend else precision_of(loaded, ladder.device, ladder.precision)
@@ -328,21 +355,6 @@ def protection(word: str, picture: Any) -> Any:
     return mask_of(word, picture)
 
 
-def chosen_backend(registry: Registry, name: str, precision: str | None, place: "torch.device") -> Choice | None:
-    """What the network is to run in; None is PyTorch. UsageError for a precision that is not offered."""
-    from srkit.nets import native_precision, precision_on
-
-    if not name:
-        precision_on(place, precision or "fp32")
-        return None
-    offered = registry.find("backend", name).component.precisions
-    if precision == "auto":
-        precision = native_precision(place) if native_precision(place) in offered else None
-    if precision and precision not in offered:
-        raise UsageError(f"backend '{name}' computes in {', '.join(offered)}, not in '{precision}'")
-    return registry.choose("backend", name, {"precision": precision} if precision else {})
-
-
 def one_file(request: Request) -> bool:
     """Does -o name a file, not a folder?"""
     return request.out is not None and bool(Path(request.out).suffix) and not Path(request.out).is_dir()
@@ -357,7 +369,12 @@ def jobs_of(request: Request, ladder: "Ladder", found: "Found") -> "tuple[Planne
     for notice in found.notices:
         display.say(notice)
     journal = Journal(
-        {"said": request.said, "weights": ladder.identity([ladder.named()]), "out": request.out, "name": request.name}
+        {
+            "said": request.said,
+            "weights": ladder.identity([ladder.named()]) | {"tried": None},
+            "out": request.out,
+            "name": request.name,
+        }
     )
     if one_file(request):
         target = Path(str(request.out))

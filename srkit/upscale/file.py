@@ -327,6 +327,6 @@ def key_of(source: Given, plan: Plan, how: How, mask: np.ndarray | None) -> str:
         "virtual": plan.size.virtual, "canvas": plan.size.canvas,
         "offset": plan.size.offset, "colour": plan.size.colour, "steps": plan.steps,
         "depth": plan.depth, "tile": how.tile, "strength": how.strength, "reading": repr(sorted(how.reading.items())),
-        "options": how.identity, "networks": how.networks.identity(plan.steps),
+        "options": how.identity, "networks": how.networks.identity(plan.steps) | {"tried": None},
     }  # fmt: skip
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()

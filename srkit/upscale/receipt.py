@@ -13,6 +13,7 @@ from typing import Any
 from srkit.errors import ImageError, UsageError
 from srkit.files import write_atomically
 from srkit.images import header, read_picture, receipt_in
+from srkit.plugins import Choice, Registry
 
 KIND = "srkit upscale 1"
 SUFFIX = ".srkit.json"
@@ -49,6 +50,11 @@ def keep_beside(target: Path, receipt: str) -> None:
     )
 
 
+def ran_in(model: Mapping[str, Any]) -> str:
+    """A model of a receipt, where what it ran in was chosen for it."""
+    return f"{model.get('backend') or 'PyTorch'} {model.get('precision', '')}".strip()
+
+
 def receipt_for(picture: Path) -> tuple[dict[str, Any], str]:
     """(the receipt, where it was found: "xmp" or "sidecar") of a picture. UsageError where it has none."""
     text = where = ""
@@ -82,6 +88,21 @@ def source_for(picture: Path, about: Mapping[str, Any], named: Path | None) -> P
     return source
 
 
+def runtimes_in(receipt: str, registry: Registry) -> dict[int, Choice | None]:
+    """Scale -> what its network ran in, where the fastest was asked for; None for PyTorch. receipt: empty for none.
+
+    Raises UnknownName for a backend that is not installed.
+    """
+    models = json.loads(receipt)["models"] if receipt else {}
+    found: dict[int, Choice | None] = {}
+    for scale, model in models.items():
+        name, precision = model.get("backend"), model.get("precision")
+        if isinstance(name, str) and isinstance(precision, str):
+            choice = registry.choose("backend", name, {"precision": precision}) if name else None
+            found[int(scale.removeprefix("x"))] = choice
+    return found
+
+
 def differences(about: Mapping[str, Any], made_by: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """(why the result will be another one, what may make it another one), in words, of a receipt and of now."""
     now = json.loads(json.dumps(made_by))
@@ -90,6 +111,11 @@ def differences(about: Mapping[str, Any], made_by: Mapping[str, Any]) -> tuple[l
         if scale in then and model["weights_sha256"] != then[scale]["weights_sha256"]:
             hashes = f"SHA-256 {model['weights_sha256'][:12]}, and it was {then[scale]['weights_sha256'][:12]}"
             errors.append(f"the weights of {model['name']} {scale} are others than those that made it: {hashes}")
+    errors += [
+        f"{model['name']} {scale} runs in {ran_in(model)}, and ran in {ran_in(then[scale])}"
+        for scale, model in now["models"].items()
+        if scale in then and ran_in(model) != ran_in(then[scale])
+    ]
     errors += [
         f"its {name} is {now[key]}, and was {about.get(key)}"
         for key, name in (("chain", "chain of scales"), ("precision", "precision"), ("around", "wrapper or backend"))

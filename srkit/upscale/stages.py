@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class Stage:
 
     margin: pixels around a part that can change what is made of it; None where that has no bound. whole: why a picture
     cannot be computed in parts, in words; empty where it can. wrapped: by something that turns or flips a picture, so
-    that only a whole number of `multiple` has the same windows in a part. device: where it computes.
+    that only a whole number of `multiple` has the same windows in a part. device: where it computes. counted: the same
+    in PyTorch, where `call` runs in something whose memory cannot be counted.
     """
 
     call: Upscale
@@ -38,11 +40,12 @@ class Stage:
     wrapped: bool = False
     label: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    counted: Upscale | None = None
 
     @cached_property
     def bytes_of_a_pixel(self) -> float:
         """The memory it takes for each pixel of what it is given, tried on a small picture."""
-        return bytes_of_a_pixel(self.call, self.device, self.multiple)
+        return bytes_of_a_pixel(self.counted or self.call, self.device, self.multiple)
 
     @cached_property
     def pace(self) -> float:
@@ -74,16 +77,8 @@ def stage_of(
     was, and a backend may not be made for several calls at once.
     """
     model = loaded.model.component
-    call = make_upscaler(
-        loaded.net,
-        loaded.model,
-        loaded.scale,
-        tile=0,
-        wrappers=wrappers,
-        backend=backend,
-        precision=precision,
-        channels_last=channels_last,
-    )
+    how: dict[str, Any] = {"wrappers": wrappers, "precision": precision, "channels_last": channels_last}
+    call = make_upscaler(loaded.net, loaded.model, loaded.scale, tile=0, backend=backend, **how)
     margin = model.receptive_field
     if callable(margin):
         margin = margin(loaded.scale, **loaded.model.options)
@@ -107,6 +102,7 @@ def stage_of(
         whole=f"wrapper '{foreign[0]}' wants the whole picture" if foreign else "",
         label=loaded.label,
         device=device,
+        counted=make_upscaler(loaded.net, loaded.model, loaded.scale, tile=0, **how) if backend else None,
     )
 
 

@@ -1,6 +1,6 @@
 """The scales that a model can enlarge by, each loaded when it is first wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +15,11 @@ from srkit.nets import Loaded, precision_of, precision_on
 from srkit.plugins import Choice, Registry
 from srkit.upscale.marks import mark
 from srkit.upscale.stages import Change, Stage, stage_of
+from srkit.upscale.tiles import TILE
 from srkit.weights.find import Downloads, find_checkpoint, is_own, is_path, matches, quietly, registered, trained_runs
 from srkit.weights.loading import load_model
 from srkit.weights.offered import for_pictures, split_tag
+from srkit.weights.runtimes import EXACT, Tried, fastest
 
 
 @dataclass
@@ -27,6 +29,10 @@ class Ladder:
     word: as `load_model` takes it; None means the best installed weights for photographs. scale: where one is asked for
     that a file need not say of itself. precision: a word of `nets.precision_on`. wrappers, backend: of each network.
     change: what else is done to what a network makes of a part of a picture: (upscaler, scale) to (upscaler, margin).
+
+    auto: each network runs in the fastest backend that loses next to nothing, in `precision` unless that is "auto".
+    fixed: scale -> what it runs in instead. side: of the tiles that backends are tried on. trying(done, total, name),
+    tell(line): of that.
     """
 
     registry: Registry
@@ -37,6 +43,12 @@ class Ladder:
     wrappers: Sequence[Choice] = ()
     backend: Choice | None = None
     change: Change | None = None
+    auto: bool = False
+    fixed: dict[int, Choice | None] = field(default_factory=dict)
+    side: int = TILE
+    trying: Callable[[int, int, str], None] = lambda done, total, name: None
+    tell: Callable[[str], None] = lambda line: None
+    tried: dict[int, Tried] = field(default_factory=dict)
     downloads: Downloads = quietly
     loaded: dict[int, Loaded] = field(default_factory=dict)
     stages: dict[int, Stage] = field(default_factory=dict)
@@ -84,12 +96,25 @@ class Ladder:
 
     def stage(self, scale: int) -> Stage:
         if scale not in self.stages:
-            loaded = self.load(scale)
-            used = precision_of(loaded, self.device, "fp32" if self.backend else self.precision)
+            loaded, backend = self.load(scale), self.runtime(scale)
+            used = precision_of(loaded, self.device, EXACT if backend or self.auto else self.precision)
             self.stages[scale] = stage_of(
-                loaded, wrappers=self.wrappers, backend=self.backend, precision=used, change=self.change
+                loaded, wrappers=self.wrappers, backend=backend, precision=used, change=self.change
             )
         return self.stages[scale]
+
+    def runtime(self, scale: int) -> Choice | None:
+        """What the network for a scale runs in; None for PyTorch. Where that is the fastest, it is found now."""
+        loaded = self.load(scale)
+        if not self.auto or not loaded.model.component.trainable:  # an interpolation needs no runtime
+            return self.backend
+        if scale not in self.fixed:
+            how: dict[str, Any] = {"precision": self.precision, "side": self.side, "at": self.trying}
+            self.fixed[scale], found = fastest(self.registry, loaded, self.device, **how)
+            self.tried[scale] = found
+            for line in [*(found.left_out if found.new else ()), found.words]:
+                self.tell(line)
+        return self.fixed[scale]
 
     def label(self, scale: int) -> str:
         """How file names and receipts call it: `edsr-small@photo`, with a + where it is a self-ensemble."""
@@ -116,11 +141,20 @@ class Ladder:
                 self.digests[loaded.origin] = file_sha256(Path(loaded.origin))
             digest = self.digests.get(loaded.origin, "")
             models[f"x{scale}"] = {"name": loaded.label, "weights_sha256": digest}
+            if self.auto:
+                backend = self.runtime(scale)
+                models[f"x{scale}"] |= {
+                    "backend": backend.entry.qualified if backend else "",
+                    "precision": backend.options["precision"] if backend else EXACT,
+                }
         chosen = [*self.wrappers, *([self.backend] if self.backend else [])]
-        return {
+        found = {
             "srkit": version("srkit"),
             "models": models,
             "around": [[choice.entry.qualified, dict(choice.options)] for choice in chosen],
             "chain": list(steps),
-            "precision": "" if self.backend else precision_on(self.device, self.precision),
+            "precision": "" if self.backend or self.auto else precision_on(self.device, self.precision),
         }
+        if self.tried:  # for the reader: another time may be another pace
+            found["tried"] = {f"x{scale}": self.tried[scale].words for scale in steps if scale in self.tried}
+        return found
