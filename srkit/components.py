@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from srkit.typed import check_fields
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "KINDS", "Archive", "Augmentation", "Backend", "Batch", "Command", "Component", "Dataset", "Layout", "Lazy", "Loss",
-    "Metric", "Model", "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper", "lazy",
+    "KINDS", "Archive", "Augmentation", "Backend", "Batch", "Command", "Component", "Dataset", "Degradation", "Layout",
+    "Lazy", "Loss", "Metric", "Model", "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper", "lazy",
 ]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -350,9 +350,26 @@ class Augmentation(Component):
         per_rank: expensive work that is not repeated on every GPU of a distributed training: each rank then
             draws for its own part of the batch only. Its results, and those of all augmentations after it, depend on
             the number of ranks.
+        changes: "both" images; "lr", of which HR then is not changed; or "new lr", one made anew from HR. Beside
+            `[[degradation]]`, which makes LR of the HR that the others leave, "lr" comes after it, and "new lr" is
+            refused.
     """
 
     per_rank: bool = False
+    changes: Literal["both", "lr", "new lr"] = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation(Component):
+    """`build(*, ...)` gives `degrade(image, size, scale) -> image`: one step from HR to LR.
+
+    `image` is `B,3,H,W` float in [0, 1], on the device that the batch is on, and so is what comes back, of any height
+    and width; the first one of a list is given HR. `size` is LR's (height, width), and HR's is `scale` times that. What
+    the list leaves at another size than LR's is brought there by `imresize`. A `torch.nn.Module` is moved to it.
+
+    Randomness comes from torch's global generator on the CPU, which is seeded for each picture: pictures come one by
+    one (`B` is 1), so that one is degraded in the same way whatever ranks, batches and pictures there are beside it.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -456,6 +473,7 @@ KINDS: dict[str, tuple[type[Component], str]] = {
     "dataset": (Dataset, "srkit_datasets"),
     "metric": (Metric, "srkit_metrics"),
     "augmentation": (Augmentation, "srkit_augmentations"),
+    "degradation": (Degradation, "srkit_degradations"),
     "wrapper": (Wrapper, "srkit_wrappers"),
     "tracker": (Tracker, "srkit_trackers"),
     "command": (Command, "srkit_commands"),

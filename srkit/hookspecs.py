@@ -10,7 +10,18 @@ from collections.abc import Iterable
 
 import pluggy
 
-from srkit.components import Augmentation, Backend, Command, Dataset, Loss, Metric, Model, Tracker, Wrapper
+from srkit.components import (
+    Augmentation,
+    Backend,
+    Command,
+    Dataset,
+    Degradation,
+    Loss,
+    Metric,
+    Model,
+    Tracker,
+    Wrapper,
+)
 
 GROUP = "srkit"  # the entry-point group, and the project name pluggy knows hooks by
 #: The version of this contract. A plugin says which it is made for by a module attribute, `srkit_api = 1`;
@@ -44,6 +55,11 @@ def srkit_metrics() -> Iterable[Metric]:
 @hookspec
 def srkit_augmentations() -> Iterable[Augmentation]:
     """Random changes to a training batch, on the device."""
+
+
+@hookspec
+def srkit_degradations() -> Iterable[Degradation]:
+    """Steps from HR to LR, of which a run lists any number, on the device."""
 
 
 @hookspec

@@ -19,7 +19,11 @@ from srkit.errors import Mistakes, OptionError, PluginError, UnknownName, did_yo
 
 REQUIRED = inspect.Parameter.empty
 #: kind -> the words that its section of a run file needs for itself, so that no option may have such a name
-RESERVED = {"loss": ("name", "weight"), "dataset": ("name", "root", "split", "metric", "protocol")}
+RESERVED = {
+    "loss": ("name", "weight"),
+    "dataset": ("name", "root", "split", "weight", "metric", "protocol", "label", "degraded"),
+    "degradation": ("name", "prob", "shuffle", "last"),
+}
 PLAIN = (bool, int, float, str)
 TAKEN_AS_THEY_ARE = (Any, dict, list, tuple, Sequence, Mapping)  # bare, without a type of what they hold
 INSTEAD = {

@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from srkit import defaults
 from srkit.errors import (
@@ -31,6 +31,7 @@ __all__ = ["Part", "Run", "merge", "parse_assignment", "read_run_file", "resolve
 Positive = Annotated[int, Gt(0)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 Weight = Annotated[float, Ge(0), Lt(math.inf)]
+Share = Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,10 @@ class Part:
     """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss or training data.
 
     metric, protocol: of [validation], what its scores are. A metric is a name, or a table of its name and options, or a
-    list of either. label: of [validation], what the log calls the set; by its root or name where it is empty.
+    list of either. label: of [validation], what the log calls the set; by its root or name where it is empty. degraded:
+    of [validation], whether its LR is made by [[degradation]]; None: at x1, where LR is not given.
+    prob: of [[degradation]], how probable it is. shuffle: those that follow one another and have the same word here are
+    in any order. last: where it is applied, none after it is.
     """
 
     name: str
@@ -49,6 +53,10 @@ class Part:
     metric: str | dict[str, Any] | list[Any] = ""
     protocol: str = ""
     label: str = ""
+    degraded: bool | None = None
+    prob: Share = 1.0
+    shuffle: str = ""
+    last: bool = False
 
     def table(self) -> dict[str, Any]:
         """As it stands in a run file: what is default is left out."""
@@ -61,9 +69,10 @@ class Part:
 OWN_KEYS: dict[str, tuple[str, ...]] = {
     "model": (),
     "data": ("root", "split", "weight"),
-    "validation": ("root", "split", "metric", "protocol", "label"),
+    "validation": ("root", "split", "metric", "protocol", "label", "degraded"),
     "loss": ("weight",),
     "augmentation": (),
+    "degradation": ("prob", "shuffle", "last"),
     "optimizer": (),
     "schedule": (),
     "tracker": (),
@@ -74,7 +83,7 @@ DEFAULTS = {
     "validation": {"split": "valid", "metric": defaults.METRICS[0], "protocol": "y"},
 }
 RENAMED = {"make_lr": "make_low_res"}  # in run files of srkit 0.1
-LISTS = ("data", "validation", "loss", "augmentation", "tracker")
+LISTS = ("data", "validation", "loss", "augmentation", "degradation", "tracker")
 ONE_OR_MORE = ("data", "validation")  # a table in a run file, or several
 UNNAMED = {"model": defaults.MODEL, "data": defaults.DATASET, "validation": "", "optimizer": "adam", "schedule": "step"}
 
@@ -119,6 +128,7 @@ class Run:
     schedule: Part = Part(name="step")
     loss: tuple[Part, ...] = tuple(Part(name=name) for name in defaults.LOSSES)
     augmentation: tuple[Part, ...] = tuple(Part(name=name) for name in defaults.AUGMENTATIONS)
+    degradation: tuple[Part, ...] = ()  # what makes LR of HR, one after another
     tracker: tuple[Part, ...] = ()  # beside log.jsonl, which every run writes
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 #: what annotations name and only a type checker imports: any value fits it
 UNIMPORTED = vars(
@@ -37,6 +37,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, each) for each in inner)
     if hint is None or origin is type(None):
         return value is None
+    if origin is Literal:
+        return value in inner
     if origin is Callable:
         return callable(value)
     if origin is Sequence:
@@ -66,6 +68,8 @@ def told(hint: Any) -> str:
         return " or ".join([", ".join(words[:-1]), words[-1]])
     if origin is type(None):
         return "None"
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
     if origin is Callable:
         return "a function"
     if origin is Sequence:

@@ -3,14 +3,27 @@
 import math
 from functools import partial
 
-from srkit import Augmentation, Backend, Dataset, Layout, Loss, Metric, Model, Tracker, Wrapper, hookimpl, lazy
+from srkit import (
+    Augmentation,
+    Backend,
+    Dataset,
+    Degradation,
+    Layout,
+    Loss,
+    Metric,
+    Model,
+    Tracker,
+    Wrapper,
+    hookimpl,
+    lazy,
+)
 from srkit_builtin import archives
 from srkit_builtin.folders import Folder, benchmark, folder_validation, samples
 from srkit_builtin.shipped import shipped
 
 srkit_api = 1
-ANY_SCALE = tuple(range(2, 9))
-POWERS_OF_TWO_OR_3 = (2, 3, 4, 8)  # by sub-pixel convolution
+ANY_SCALE = tuple(range(1, 9))
+POWERS_OF_TWO_OR_3 = (1, 2, 3, 4, 8)  # by sub-pixel convolution; x1 restores and enlarges nothing
 
 
 @hookimpl
@@ -257,6 +270,7 @@ def srkit_augmentations() -> list[Augmentation]:
         Augmentation(
             name="cutblur",
             build=lazy("srkit_builtin.mixing:CutBlur"),
+            changes="lr",
             summary="A part of LR made clean, by bicubic from HR: for degraded LR, after 'realistic'",
         ),
         Augmentation(
@@ -268,13 +282,56 @@ def srkit_augmentations() -> list[Augmentation]:
             name="realistic",
             build=lazy("srkit_builtin.realistic:Realistic"),
             per_rank=True,
+            changes="new lr",
             summary="LR made from HR by Real-ESRGAN's blur, resize, noise and JPEG, twice over",
         ),
         Augmentation(
             name="photo",
             build=lazy("srkit_builtin.photo:Photo"),
             per_rank=True,
+            changes="new lr",
             summary="LR made from HR as small photographs are: slight blur and noise, any resize, one JPEG",
+        ),
+    ]
+
+
+@hookimpl
+def srkit_degradations() -> list[Degradation]:
+    return [
+        Degradation(
+            name="blur",
+            build=lazy("srkit_builtin.degradations:Blur"),
+            summary="Gaussian, generalised Gaussian, plateau or sinc kernels, isotropic or not",
+        ),
+        Degradation(
+            name="resize",
+            build=lazy("srkit_builtin.degradations:Resize"),
+            summary="To LR's size or by a random factor: area, bilinear, bicubic, Lanczos",
+        ),
+        Degradation(
+            name="noise",
+            build=lazy("srkit_builtin.degradations:Noise"),
+            summary="Gaussian or Poisson, in colour or gray",
+        ),
+        Degradation(
+            name="jpeg",
+            build=lazy("srkit_builtin.compressions:Jpeg"),
+            summary="Pillow's JPEG, 4:2:0 or 4:4:4, or kornia's on the device",
+        ),
+        Degradation(
+            name="webp",
+            build=lazy("srkit_builtin.compressions:WebP"),
+            summary="Pillow's lossy WebP",
+        ),
+        Degradation(
+            name="video",
+            build=lazy("srkit_builtin.compressions:Video"),
+            summary="A frame of H.264, by PyAV (pip install av)",
+        ),
+        Degradation(
+            name="sharpen",
+            build=lazy("srkit_builtin.degradations:Sharpen"),
+            summary="An unsharp mask: halos, as cameras draw them",
         ),
     ]
 

@@ -48,14 +48,15 @@ def random_kernels(
     sigma: Sequence[float],
     betag: Sequence[float],
     betap: Sequence[float],
+    sizes: Tensor = SIZES,
 ) -> Tensor:
     """`count` kernels, float32: sinc with `sinc_prob`, else one of six kinds in proportion to `kernel_prob`.
 
     The six: Gaussian, generalised Gaussian and plateau, each isotropic, then anisotropic. sigma, betag,
     betap: ranges of the deviation, and of beta of the generalised and of the plateau kind; beta is below 1
-    as often as above.
+    as often as above. sizes: what their sides, odd, are drawn from.
     """
-    size = SIZES[torch.randint(len(SIZES), (count,))]
+    size = sizes[torch.randint(len(sizes), (count,))]
     kind = torch.multinomial(torch.tensor(kernel_prob, dtype=torch.float64), count, replacement=True)
     sigma_x, sigma_y = uniform(count, *sigma), uniform(count, *sigma)
     theta = uniform(count, -math.pi, math.pi)

@@ -17,7 +17,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, as the authors measured it
 
 
 class EDSR(nn.Module):
-    """RGB `B,3,H,W` float in [0, 1] -> `B,3,scale*H,scale*W`, not clipped. scale: a power of two, or 3.
+    """RGB `B,3,H,W` float in [0, 1] -> `B,3,scale*H,scale*W`, not clipped. scale: 3 or a power of two, 1 too.
 
     The defaults are the baseline of the paper's table 1 (16 blocks of 64 channels, 1.37 M parameters
     at x2); its large model is 32 blocks of 256 with residual scaling 0.1.
@@ -88,10 +88,10 @@ def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
 
 
 def factors(scale: int) -> list[int]:
-    """The steps of sub-pixel upsampling. ValueError for a scale that is neither 3 nor a power of two."""
+    """The steps of sub-pixel upsampling, none for x1. ValueError for a scale that is neither 3 nor a power of two."""
     if scale == 3:
         return [3]
-    if scale > 1 and scale & (scale - 1) == 0:
+    if scale > 0 and scale & (scale - 1) == 0:
         return [2] * int(math.log2(scale))
     raise ValueError(f"sub-pixel convolution upsamples by 3 or a power of two, not {scale}")
 

@@ -48,6 +48,7 @@ class RunValues(TypedDict, total=False):
     schedule: PartLike
     loss: PartLike | Sequence[PartLike]
     augmentation: PartLike | Sequence[PartLike]
+    degradation: PartLike | Sequence[PartLike]
     tracker: PartLike | Sequence[PartLike]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from srkit.components import Batch
+from srkit.data.degrade import Degrader
 from srkit.data.store import Store, picture_at
 from srkit.errors import DataError, UsageError
 from srkit.imresize import imresize_torch
@@ -231,6 +232,9 @@ class Batches:
     - with `forward` alone: it, and all before it, are applied to the whole batch on every rank.
     - `per_rank`: it, and all after it, draw and change this rank's part, by a seed of the rank's own.
 
+    degrader: makes LR of the HR that these leave, of each row by a seed of its own; `late` are applied after it, those
+    without partners by rows, others as `per_rank`.
+
     apart: each rank has data of its own, and its sampler draws its part alone.
     The rows of the next step are cut from the memory map by another thread while this step is computed.
     """
@@ -243,7 +247,11 @@ class Batches:
         rank: int = 0,
         size: int = 1,
         apart: bool = False,
+        *,
+        degrader: Degrader | None = None,
+        late: Sequence[Any] = (),
     ):
+        self.degrader, self.late = degrader, late
         self.samplers, self.scales, self.seed, self.rank, self.apart = samplers, sorted(samplers), seed, rank, apart
         modules, alone = [module for module, _ in augmentations], [per_rank for _, per_rank in augmentations]
         shared = alone.index(True) if True in alone else len(alone)
@@ -258,7 +266,7 @@ class Batches:
     def __call__(self, step: int) -> tuple[int, Batch]:
         own_seed = int(np.random.default_rng([self.seed, step, 1 + self.rank, 1]).integers(2**63))
         scale = self.drawn(step)[1]
-        batch = self.cut(step)
+        batch, plain = self.cut(step)
         torch.manual_seed(own_seed if self.apart else self.drawn(step)[0])
         for augment in self.whole:
             batch = augment(batch)
@@ -267,7 +275,36 @@ class Batches:
             torch.manual_seed(own_seed)
         for augment in self.own:
             batch = augment(batch)
+        if self.degrader:
+            batch = self.changed_late(self.degraded(step, scale, batch, plain), step, scale, own_seed)
         return scale, batch
+
+    def degraded(self, step: int, scale: int, batch: Batch, plain: torch.Tensor) -> Batch:
+        """LR made of HR, of this rank's part. plain: its rows of 8 bits; the others get LR of 16."""
+        assert self.degrader is not None
+        whose = 1 + self.rank if self.apart else 0
+        made = []
+        for hr, row, eight in zip(batch.hr.split(1), self.part, plain.tolist(), strict=True):
+            seed = int(np.random.default_rng([self.seed, step, row, whose, 2]).integers(2**63))
+            made.append(self.degrader(hr.float(), scale, seed, 255 if eight else 65535))
+        lr = torch.cat(made).to(batch.lr.dtype).contiguous(memory_format=torch.channels_last)
+        return Batch(lr, batch.hr)
+
+    def changed_late(self, batch: Batch, step: int, scale: int, own_seed: int) -> Batch:
+        """What changes LR alone, after LR has been made."""
+        shape = torch.Size((self.count, 3, self.samplers[scale].patch, self.samplers[scale].patch))
+        for number, augment in enumerate(self.late):
+            torch.manual_seed(int(np.random.default_rng([self.seed, step, number, 3]).integers(2**63)))
+            drawn = augment.draw(shape) if by_rows(augment) and not self.apart else {"partner": None}
+            if "partner" in drawn:
+                torch.manual_seed(own_seed + number)
+                batch = augment(batch)
+            else:
+                mine = {
+                    name: value[list(self.part)] if torch.is_tensor(value) else value for name, value in drawn.items()
+                }
+                batch = augment.change(batch, mine)
+        return batch
 
     def drawn(self, step: int) -> tuple[int, int]:
         """The seed of what all ranks draw alike in a step, and the scale."""
@@ -303,14 +340,17 @@ class Batches:
         torch.manual_seed(seed)
         return self.draw_rows(scale)[1][0]
 
-    def cut(self, step: int) -> Batch:
+    def cut(self, step: int) -> tuple[Batch, torch.Tensor]:
+        """The rows needed, and which rows of this rank's part have 8 bits."""
         sampler, rows = self.samplers[self.drawn(step)[1]], self.rows(step)
         if sampler.resident is not None:
-            return sampler(step, rows)
-        patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, rows)
-        following = self.samplers[self.drawn(step + 1)[1]]
-        self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, self.rows(step + 1)))
-        return sampler.finish(patches)
+            patches = sampler.cut(step, rows)
+        else:
+            patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, rows)
+            following = self.samplers[self.drawn(step + 1)[1]]
+            self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, self.rows(step + 1)))
+        mine = np.array(self.part) if rows is None else np.searchsorted(rows, self.part)
+        return sampler.finish(patches), patches.plain[mine]
 
 
 def by_rows(augmentation: Any) -> bool:

@@ -20,6 +20,10 @@ KINDS_TOLD = {
         "Colour channels in another order",
         ['srkit train --set \'augmentation=["dihedral", "@NAME@"]\' --max-time 1m'],
     ),
+    "degradation": (
+        "Few shades of each colour, dithered",
+        ["srkit train --set 'degradation=[\"@NAME@\"]' --max-time 1m"],
+    ),
     "wrapper": ("Mean of a picture and its mirror image", ["srkit upscale PHOTO --model MODEL --wrapper @NAME@"]),
     "tracker": ("Figures as a CSV file", ["srkit train --set tracker=@NAME@ --max-time 1m"]),
     "command": ("Print the size of pictures", ["srkit @NAME@ PHOTO"]),

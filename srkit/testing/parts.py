@@ -1,4 +1,4 @@
-"""Checks of the smaller kinds: losses, metrics, augmentations, wrappers, trackers."""
+"""Checks of the smaller kinds: losses, metrics, augmentations, degradations, wrappers, trackers."""
 
 import math
 import tempfile
@@ -294,6 +294,68 @@ def augmented_seed(module: Any) -> None:
         torch.manual_seed(7)
         results.append(module(blocks()))
     if not torch.equal(results[0].lr, results[1].lr) or not torch.equal(results[0].hr, results[1].hr):
+        raise Fault(
+            "one seed gives two results", "take all randomness from torch's global generator, or a resumed run differs"
+        )
+
+
+def degradation_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("it can be built", lambda: buildable(registry, entry), essential=True)
+    yield Check("a picture stays a picture", lambda: degraded_shape(made(registry, entry)), essential=True)
+    yield Check("it shows the same, in the same place", lambda: degraded_place(made(registry, entry)))
+    yield Check("the seed decides", lambda: degraded_seed(made(registry, entry)))
+
+
+def degraded_shape(degrade: Any) -> None:
+    """Of a patch, of a picture of odd sides, and of a few pixels; several pictures at once."""
+    for count, height, width in ((1, 48, 48), (3, 31, 26), (1, 4, 2)):
+        before = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(height))
+        kept = before.clone()
+        for seed in range(5):
+            torch.manual_seed(seed)
+            out = degrade(before, (height // 2, max(width // 2, 1)), 2)
+            if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[:2] != before.shape[:2] or not out.numel():
+                got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+                raise Fault(f"of {tuple(before.shape)} it gave {got}", "return B,3,h,w, of any height and width")
+            if out.dtype != before.dtype:
+                raise Fault(f"it gave {out.dtype} of {before.dtype}", "return what it was given: .to(image)")
+            if not out.isfinite().all():
+                raise Fault(
+                    "it gave values that are not finite", "look for a division by zero, or a root of less than 0"
+                )
+            if out.min() < -0.5 or out.max() > 1.5:
+                raise Fault(
+                    f"its values are {float(out.min()):.3g} to {float(out.max()):.3g}",
+                    "images are in [0, 1], not 0..255",
+                )
+        if not torch.equal(kept, before):
+            raise Fault("it changes its input in place", "work on new tensors")
+
+
+def degraded_place(degrade: Any) -> None:
+    """In the mean over many draws what it gives fits the picture best where it is."""
+    before, seen = pictures(16, 48), []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        seen.append(nn.functional.interpolate(degrade(before, (24, 24), 2), size=48, mode="bilinear"))
+    hr, lr = before.repeat(5, 1, 1, 1), torch.cat(seen)
+    coarse = likeness(*(nn.functional.adaptive_avg_pool2d(images, LARGE_PARTS) for images in (hr, lr)))
+    if coarse.mean() < 0.8:
+        raise Fault(f"it shows something else (correlation {coarse.mean():.2f})", "degrade the picture, do not move it")
+    down, right = best_shift(hr, lr)
+    if (down, right) != (0, 0):
+        raise Fault(
+            f"it moves the picture by {-right} pixels right and {-down} down",
+            "resize about the middle of the picture (align_corners=False), and centre kernels",
+        )
+
+
+def degraded_seed(degrade: Any) -> None:
+    results = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        results.append(degrade(pictures(), (32, 32), 2))
+    if results[0].shape != results[1].shape or not torch.equal(*results):
         raise Fault(
             "one seed gives two results", "take all randomness from torch's global generator, or a resumed run differs"
         )

@@ -1,7 +1,9 @@
 """Turn a Run into live objects: network, losses, optimizer, batches, validation pictures."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from srkit import defaults
 from srkit.components import PairSequence
 from srkit.data.check import quick_check
+from srkit.data.degrade import Degraded, Degrader, Step
 from srkit.data.maker import MAKERS, looked_at, made_by, set_made_by
 from srkit.data.pairs import described, few, open_dataset
 from srkit.data.sampler import Batches, Sampler
@@ -25,6 +28,8 @@ from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard
 from srkit.train.optim import clipper, make_optimizer, make_schedule
 
+FIRST_STEPS = 8  # whose LR is looked at, before anything is trained
+VALIDATION_SEED = 0  # of its degradation: runs of any seed are scored on the same pictures
 BAD_IN_A_ROW = 10  # steps without a usable gradient, before the run steps back
 
 
@@ -120,6 +125,7 @@ def assemble(
     """
     model = registry.choose("model", run.model.name, run.model.options)
     check_fits(run, model, world)
+    check_degradation(run, registry)
     labels_of(run)
     metrics = [built_metrics(registry, part) for part in run.validation]
 
@@ -134,6 +140,8 @@ def assemble(
         (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
         for part in run.augmentation
     ]
+    degrader = built_degrader(registry, run.degradation, device)
+    late = [module for module, record in augmentations if degrader and record.changes == "lr"]
     optimizer = make_optimizer(run.optimizer.name, run.optimizer.options, net, run.lr)
 
     apart = is_apart(run, registry, world)
@@ -142,8 +150,19 @@ def assemble(
         ValidationSet(label, part, open_validation(run, registry, part, display, world), *measures)
         for label, part, measures in zip(labels_of(run), run.validation, metrics, strict=True)
     ]
+    batches = Batches(
+        samplers,
+        [(module, record.per_rank) for module, record in augmentations if module not in late],
+        run.seed,
+        rank=world.rank,
+        size=world.size,
+        apart=apart,
+        degrader=degrader,
+        late=late,
+    )
     if world.main:
         look_at(run, samplers, validation, display)
+        look_at_lr(run, batches, display)
     return Trainee(
         run=run,
         model=model,
@@ -156,14 +175,7 @@ def assemble(
         clip=clipper([p for p in net.parameters() if p.requires_grad], run.clip, run.clip_by),
         guard=Guard(run.skip_above, BAD_IN_A_ROW, device),
         scaler=torch.amp.GradScaler(device.type, enabled=run.precision == "fp16"),
-        batches=Batches(
-            samplers,
-            [(module, record.per_rank) for module, record in augmentations],
-            run.seed,
-            rank=world.rank,
-            size=world.size,
-            apart=apart,
-        ),
+        batches=batches,
         pictures=len(samplers[run.scales[0]]),
         validation=validation,
         lr_maker=lr_maker(run, registry) if world.main else "",
@@ -180,6 +192,40 @@ def check_fits(run: Run, model: Choice, world: World) -> None:
             f"batch = {run.batch} cannot be shared by {world.size} ranks in {run.accumulate} parts; "
             f"take a multiple of {run.accumulate * world.size}"
         )
+
+
+def check_degradation(run: Run, registry: Registry) -> None:
+    """UsageError where two make LR of the same HR, and where validation is to be degraded by nothing."""
+    words = [word for word, _ in groupby(part.shuffle for part in run.degradation) if word]
+    if twice := [word for word in words if words.count(word) > 1]:
+        raise UsageError(f"[[degradation]] of shuffle = '{twice[0]}' do not follow one another; put them together")
+    if not run.degradation:
+        if any(part.degraded for part in run.validation):
+            raise UsageError("[validation] has degraded = true, but the run has no [[degradation]]")
+        return
+    for part in run.augmentation:
+        if registry.find("augmentation", part.name).component.changes == "new lr":
+            raise UsageError(
+                f"augmentation '{part.name.rpartition(':')[2]}' makes LR anew, as [[degradation]] does; leave one out"
+            )
+
+
+def built_degrader(registry: Registry, parts: Sequence[Part], device: torch.device) -> Degrader | None:
+    """What makes LR of HR by a run's [[degradation]]; None where there is none."""
+    steps = []
+    for part in parts:
+        degrade = build_part(registry, "degradation", part)
+        degrade = degrade.to(device) if isinstance(degrade, nn.Module) else degrade
+        name = part.name.rpartition(":")[2]
+        steps.append(Step(name, degrade, prob=part.prob, shuffle=part.shuffle, last=part.last))
+    return Degrader(steps) if steps else None
+
+
+def told_degradation(registry: Registry, parts: Sequence[Part]) -> str:
+    """All that decides what a list of degradations makes, as text."""
+    choices = [(part, registry.choose("degradation", part.name, part.options)) for part in parts]
+    tables = [replace(part, name=each.entry.qualified, options=each.options).table() for part, each in choices]
+    return json.dumps([tables, [each.entry.version for _, each in choices]], default=str)
 
 
 def memory_format(run: Run) -> torch.memory_format:
@@ -281,12 +327,27 @@ def look_at(run: Run, samplers: Mapping[int, Sampler], validation: Sequence[Vali
                 display.say(text)
 
 
+def look_at_lr(run: Run, batches: Batches, display: Display) -> None:
+    """Look at LR of the first steps: an error where it is HR itself, a line where its size has to be mended."""
+    looked = [batches(step) for step in range(FIRST_STEPS if 1 in run.scales or run.degradation else 0)]
+    restoring = [batch for scale, batch in looked if scale == 1]
+    if restoring and all(torch.equal(batch.lr, batch.hr) for batch in restoring):
+        raise UsageError(
+            "at x1 every LR is HR itself, so there is nothing to learn: put [[degradation]] or an "
+            "augmentation that makes LR into the run, or give pairs by data.hr_dir and data.lr_dir"
+        )
+    if batches.degrader and batches.degrader.resized:
+        display.say("[[degradation]] does not end at LR's size: MATLAB's bicubic brings it there")
+
+
 def lr_maker(run: Run, registry: Registry) -> str:
     """What made the LR that is trained on, as `srkit data check` names makers: MATLAB's `imresize` where srkit does.
 
-    Empty where it is unknown: where the data's own LR does not tell, where shards are read, and where there is an
-    augmentation beside flips and turns, which may make LR otherwise.
+    Empty where it is unknown: where the data's own LR does not tell, where shards are read, at x1, and where there is
+    [[degradation]] or an augmentation beside flips and turns, which may make LR otherwise.
     """
+    if run.degradation or run.scales[0] == 1:
+        return ""
     plain = {registry.find("augmentation", name).qualified for name in defaults.AUGMENTATIONS}
     if any(registry.find("augmentation", part.name).qualified not in plain for part in run.augmentation):
         return ""
@@ -338,6 +399,8 @@ def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display,
         if trains:
             raise
         raise type(error)(f"[validation]: {str(error).replace('data.root', 'validation.root')}") from None
+    if not trains:
+        pairs = validated_pairs(run, registry, part, pairs, scale)
     display.say(f"{'train' if trains else 'validation'} x{scale}: {described(pairs)}")
     if trains and hasattr(pairs, "stores"):
         stores: list[Store] = pairs.stores(world.rank, world.size)
@@ -356,4 +419,26 @@ def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display,
         raise
     if store.given and not low_res:
         raise UsageError(f"'{choice.label}' brings its own LR pictures: make_low_res = \"device\" is for data without")
+    if trains and store.given and run.degradation:
+        display.say(f"the LR that '{part.root or choice.label}' brings is not used: [[degradation]] makes LR of HR")
     return [store]
+
+
+def validated_pairs(run: Run, registry: Registry, part: Part, pairs: PairSequence, scale: int) -> PairSequence:
+    """The pairs of a [validation], with the LR that they are scored on.
+
+    UsageError at x1 where that would be HR itself.
+    """
+    wanted = part.degraded
+    if scale == 1 and not wanted and pairs[0].lr is None:
+        if not run.degradation or wanted is False:
+            raise UsageError(
+                "[validation]: at x1 an LR made of HR is HR itself, and scores of it measure nothing. Put "
+                "[[degradation]] into the run, which then makes it, or name pairs (validation.root, with lr_dir); "
+                "'srkit data degrade' makes some"
+            )
+        wanted = True
+    degrader = built_degrader(registry, run.degradation, torch.device("cpu")) if wanted else None
+    if degrader is None:
+        return pairs
+    return Degraded(pairs, degrader, scale, VALIDATION_SEED, told_degradation(registry, run.degradation))

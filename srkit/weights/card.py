@@ -104,6 +104,7 @@ def training_rows(registry: Registry, run: Mapping[str, Any], about: Mapping[str
         "optimizer": f"{part(run['optimizer'])}; learning rate {run['lr']:g}",
         "schedule": part(run["schedule"]),
         "augmentation": ", ".join(part(each) for each in run["augmentation"]) or "none",
+        "degradation of HR to LR": ", ".join(part(each) for each in run.get("degradation", ())),
         "moving average of the weights": f"decay {run['ema']:g}" if run.get("ema") else "",
         "started from": run.get("init_from", ""),
         "precision": run["precision"],

@@ -125,6 +125,8 @@ def test_plugins_lists_and_shows(run_srkit):
         "metric psnr", "metric ssim", "augmentation dihedral", "augmentation colour-jitter",
         "augmentation channel-shuffle", "augmentation mixup", "augmentation blend", "augmentation cutmix",
         "augmentation cutblur", "augmentation rescale", "augmentation realistic", "augmentation photo",
+        "degradation blur", "degradation resize", "degradation noise", "degradation jpeg", "degradation webp",
+        "degradation video", "degradation sharpen",
         "wrapper self-ensemble", "tracker jsonl", "backend torch",
     ]  # fmt: skip
     assert all(p["package"] == "srkit" and p["version"] for p in listed)
