@@ -148,6 +148,8 @@ def recognise_file(
     try:
         mappings = read_mappings(path)
     except SrkitError as error:
+        if path.suffix == ".onnx":
+            return None, CheckpointError(f"'{path}' is read by a plugin, srkit-onnx; none that is installed knows it")
         return None, None if path.suffix == ".safetensors" else error  # its header was tried, and says more
     try:
         return recognise_all(registry, mappings, path, settings), None

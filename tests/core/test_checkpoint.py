@@ -239,6 +239,14 @@ def test_a_network_of_another_runtime_is_told_and_computed_in_its_own_precision(
     assert "no checkpoint 'none.onnx'" in err
 
 
+def test_an_onnx_file_without_its_plugin_names_it(run_srkit, photo):
+    Path("net.onnx").write_bytes(b"no tensors for torch")
+    Image.fromarray(photo[:9, :7]).save("a.png")
+    code, _, err = run_srkit("upscale", "a.png", "--model", "net.onnx")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "'net.onnx' is read by a plugin, srkit-onnx; none that is installed knows it" in err
+
+
 def test_of_the_plugins_one_that_reads_a_file_comes_first_then_one_that_refuses_it(tmp_path, registry):
     path = tmp_path / "w.pth"
     torch.save({"0.weight": torch.zeros(3, 3, 1, 1)}, path)
