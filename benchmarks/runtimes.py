@@ -1,6 +1,6 @@
 """Seconds per megapixel of one network in every runtime that is installed, and of `srkit upscale --backend auto`.
 
-    python benchmarks/runtimes.py [--model edsr-small] [--scale 2] [--side 384] [--rounds 7] [--threads 2] [--out FOLDER]
+    python benchmarks/runtimes.py [--model edsr-small] [--scale 2] [--side 384] [--rounds 7] [--threads 2] [--out DIR]
 
 One run, same pixels: a tile of a photograph, side times side, by each backend in each precision it states, in turns, so
 that the machine's moods are shared; the median. Loss is PSNR (protocol y) on the sample pictures against PyTorch in
@@ -29,7 +29,7 @@ from srkit.evaluate.machine import processor
 from srkit.nets import pick_device
 from srkit.weights.find import quietly
 from srkit.weights.loading import load_model
-from srkit.weights.runtimes import Race, versions_of
+from srkit.weights.runtimes import MOST_LOST, Race, versions_of
 
 WANTED = (
     ("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"),
@@ -162,9 +162,12 @@ def main() -> None:
     ratio = ""
     if whole:
         best = min((way for way in whole if way != "auto"), key=lambda way: whole[way])
-        allowed = {f"{row['backend']} {row['precision']}" for row in rows if not row["why"] and row["lost"] <= 0.01}
+        good = [row for row in rows if not row["why"] and row["lost"] <= MOST_LOST]
+        allowed = {f"{row['backend']} {row['precision']}" for row in good}
         fair = min((way for way in whole if way in allowed), key=lambda way: whole[way])
-        ratio = f"auto takes {whole['auto'] / whole[fair]:.3f} of the fastest that loses at most 0.01 dB ({fair})"
+        ratio = (
+            f"auto takes {whole['auto'] / whole[fair]:.3f} of the fastest that loses at most {MOST_LOST} dB ({fair})"
+        )
         ratio += f", {whole['auto'] / whole[best]:.3f} of the fastest ({best}), file to file"
         print(ratio)
     if words.out:
