@@ -35,8 +35,13 @@ class Picture:
 
 @dataclass
 class Session:
-    """A browser's page. jobs: the present ones, in the order of its pictures."""
+    """A browser's page. told: how often it has said its pictures. asked: how often it asked for a plan.
 
+    jobs: the present ones, in the order of its pictures.
+    """
+
+    told: int = 0
+    asked: int = 0
     pictures: list[Picture] = field(default_factory=list)
     jobs: list[tuple[Picture, Job]] = field(default_factory=list)
     trial: Job | None = None
@@ -84,10 +89,16 @@ class Desk:
         with self.lock:
             return self.sessions.setdefault(number or "", Session())
 
-    def choose(self, session: Session, numbers: Sequence[str]) -> list[Picture]:
-        """The pictures of a session, by their ids; what is not there any more is left out."""
+    def choose(self, session: Session, numbers: Sequence[str], told: int) -> bool:
+        """The pictures of a session, by their ids; what is not there any more is left out.
+
+        told: which of the browser's words this is; False, and nothing changes, where a later one was heard before.
+        """
+        if told < session.told:
+            return False
+        session.told = told
         session.pictures = [self.pictures[n] for n in list(numbers)[:MOST_PICTURES] if n in self.pictures]
-        return session.pictures
+        return True
 
     def leave(self, number: str | None) -> None:
         """The browser has closed the page: its jobs end, its files are deleted."""

@@ -76,7 +76,8 @@ class PictureDrop extends HTMLElement {
   tell() {
     const ids = [...this.list.querySelectorAll("li[data-id]")].map((item) => item.dataset.id);
     this.zone.classList.toggle("small", this.list.children.length > 0);
-    this.dispatchEvent(new CustomEvent("pictures", { bubbles: true, detail: { ids } }));
+    this.told = (this.told ?? 0) + 1; // answers may come in another order
+    this.dispatchEvent(new CustomEvent("pictures", { bubbles: true, detail: { ids, number: this.told } }));
   }
 }
 

@@ -174,7 +174,7 @@ class Page:
         form.model.change(self.about, form.model, form.about, show_progress="hidden", api_visibility="private")
         drop.submit(
             self.pictures, form.values, [plan, start], show_progress="hidden", api_visibility="private",
-            trigger_mode="always_last",
+            trigger_mode="multiple",
         )  # fmt: skip
         gr.on(
             [each.change for each in form.values], self.plan, form.values, [plan, start], show_progress="hidden",
@@ -202,15 +202,22 @@ class Page:
     def pictures(self, request: gr.Request, event: gr.EventData, *values: Any) -> Any:
         """Other pictures were dropped, or some taken away."""
         session = self.desk.session(request.session_hash)
-        numbers = [str(number) for number in getattr(event, "ids", [])]
-        self.desk.choose(session, numbers)
+        if not self.desk.choose(session, [str(each) for each in event.ids], int(event.number)):
+            return gr.skip(), gr.skip()
         return self.planned(session, values)
 
     def plan(self, request: gr.Request, *values: Any) -> Any:
         return self.planned(self.desk.session(request.session_hash), values)
 
     def planned(self, session: Session, values: Any) -> Any:
-        """(the plan as HTML, the button): what would be made of each picture."""
+        """(the plan as HTML, the button), of what was asked last: an earlier question's late answer changes nothing."""
+        session.asked += 1
+        mine = session.asked
+        shown = self.told_plan(session, values)
+        return shown if mine == session.asked else (gr.skip(), gr.skip())
+
+    def told_plan(self, session: Session, values: Any) -> Any:
+        """What would be made of each picture."""
         if not session.pictures:
             return FIRST, gr.update(interactive=False, value="Make it larger")
         rows, seconds, good = [], 0.0, 0
@@ -321,12 +328,12 @@ class Page:
         shown = gr.HTML(elem_id="trial")
         picture = gr.State("")
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        drop.submit(self.one_picture, None, [picture, start], **hidden)
+        drop.submit(self.one_picture, None, [picture, start], trigger_mode="multiple", **hidden)
         start.click(self.compare, [picture, chosen, scale], [start, cancel, shown], **hidden)
         cancel.click(self.cancel, None, None, **hidden)
 
     def one_picture(self, event: gr.EventData) -> Any:
-        numbers = [str(number) for number in getattr(event, "ids", [])][:1]
+        numbers = [str(number) for number in event.ids][:1]
         return (numbers or [""])[0], gr.update(interactive=bool(numbers))
 
     async def compare(self, number: str, models: list[str], scale: int, request: gr.Request) -> AsyncIterator[Any]:

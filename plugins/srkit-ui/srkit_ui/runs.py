@@ -11,7 +11,8 @@ LOG = "log.jsonl"
 MOST_RUNS = 200
 MOST_CURVES = 6
 LEFT_OUT = {"step", "lr", "seconds"}  # keys of a log that are no curve to look at
-WIDE, TALL, EDGE = 640, 240, 44  # pixels of a curve, and of the room for its numbers
+WIDE, TALL, EDGE = 640, 240, 72  # pixels of a curve, and of the room at its left
+BELOW = 44  # pixels for the numbers of its steps
 POINTS = 400  # of a curve that are drawn
 
 
@@ -70,13 +71,13 @@ def curve(key: str, points: Sequence[tuple[int, float]]) -> str:
 
     def place(step: int, value: float) -> str:
         x = EDGE + (WIDE - EDGE - 8) * (step - first) / ((end - first) or 1)
-        y = 8 + (TALL - EDGE) * (1 - (max(value, low) - low) / span)
+        y = 8 + (TALL - BELOW) * (1 - (max(value, low) - low) / span)
         return f"{x:.1f},{y:.1f}"
 
     line = " ".join(place(*point) for point in shown)
     last, (x, y) = values[-1], place(*points[-1]).split(",")
     words = f"{key}: {number(last)} at step {end:,}; from {number(min(values))} to {number(max(values))}"
-    axis = TALL - EDGE + 8
+    axis = TALL - BELOW + 8
     return (
         f"<figure><figcaption><b>{escape(key)}</b> {number(last)} at step {end:,}</figcaption>"
         f'<svg role="img" aria-label="{escape(words)}" viewBox="0 0 {WIDE} {TALL}">'
