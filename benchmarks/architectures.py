@@ -8,8 +8,9 @@ picture of 128x128 pixels, which suits all of them without padding, both must ma
 makes. After one step that is no picture yet, so its own range is spread over 256 levels: `differ` counts the values
 that round to another level, `levels` is the largest difference of two.
 
---check makes the checks of `srkit plugins check` of the small one, at three scales at most, and of a published size of
-at most two million parameters. --sizes builds every published size and counts its parameters, which takes some minutes.
+--check makes the checks of `srkit plugins check` of the small one at that scale; with --sizes, also of a published
+size of at most two million parameters, at all of its scales. --sizes builds every published size and counts its
+parameters, which takes some minutes. --no-step leaves the training out.
 Architectures of spandrel_extra_arches are measured where that is installed. --out keeps results.json.
 """
 
@@ -43,7 +44,6 @@ from srkit.weights.convert import convert
 PHOTO = Path(__file__).parents[1] / "plugins/srkit_builtin/samples/chelsea.png"
 PATCH = 32
 SIDE = 128
-SCALES = 3  # at most, of a small model in its checks: the first
 CHECKED_WHOLE = 2_000_000  # parameters up to which a published size is checked too
 
 
@@ -57,7 +57,7 @@ def small(row: Mapping[str, Any]) -> srkit.Model:
     said = signature(row["name"])
     fewer = [each.replace(default=row["small"].get(key, each.default)) for key, each in said.parameters.items()]
     built = with_signature(partial(build, row["name"]), said.replace(parameters=fewer))
-    return replace(record(row), build=built, presets={}, scales=row["scales"][:SCALES])
+    return replace(record(row), build=built, presets={}, scales=[scale_of(row)])
 
 
 def trained(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -146,9 +146,14 @@ def measure(row: Mapping[str, Any], words: argparse.Namespace) -> dict[str, Any]
 
 
 def line(about: Mapping[str, Any]) -> str:
-    pixels = about.get("failed") or f"{about.get('differ', '?')} of {about.get('values', '?')} values differ"
-    check = f"{about['checks']} checks, {len(about['faults'])} faults" if "checks" in about else "not checked"
-    return f"{about['name']:16} x{about.get('scale', '?')} {about['licence']:40} {pixels}; {check}"
+    """What was measured of one model, in words."""
+    said = [f"{about['name']:16} {about['licence']}"]
+    if "values" in about:
+        said.append(f"x{about['scale']}: {about['differ']} of {about['values']} values differ")
+    if "checks" in about:
+        said.append(f"{about['checks']} checks, {len(about['faults'])} faults")
+    counts = [f"{each['preset']} x{each['scale']} {each['parameters']:,}" for each in about.get("sizes", ())]
+    return "; ".join([*said, *counts, *([about["failed"]] if "failed" in about else [])])
 
 
 def main() -> None:

@@ -23,7 +23,9 @@ def table() -> dict[str, Any]:
 
 def models(results: Mapping[str, Any]) -> Iterator[str]:
     """A line for each architecture."""
-    yield from head("`--model`", "what it is", "scales", "receptive field", "licence of the code", "spandrel", "check")
+    yield from head(
+        "`--model`", "what it is", "scales", "parameters", "receptive field", "licence of the code", "spandrel", "check"
+    )
     for row in table()["model"]:
         found = results.get(row["name"], {})
         extra = " (spandrel_extra_arches)" if row.get("extra") else ""
@@ -32,11 +34,19 @@ def models(results: Mapping[str, Any]) -> Iterator[str]:
             f"`{row['name']}`",
             f"{row['summary']}.{paper}",
             ", ".join(f"x{scale}" for scale in row["scales"]),
+            parameters(found),
             WHY.get(row["field"], "by its options"),
             f"[{row.get('licence', 'permissive')}]({row['code']}){extra}",
             pixels(found),
             check(found),
         )
+
+
+def parameters(found: Mapping[str, Any]) -> str:
+    """Of the size that the bare name means."""
+    if not found.get("sizes"):
+        return "not counted"
+    return f"{found['sizes'][0]['parameters']:,} (x{found['sizes'][0]['scale']})"
 
 
 def pixels(found: Mapping[str, Any]) -> str:
@@ -52,7 +62,8 @@ def check(found: Mapping[str, Any]) -> str:
     """What `srkit plugins check` said of the small one."""
     if "faults" not in found:
         return "not made"
-    return "; ".join(found["faults"]).replace("|", "\\|") or "no fault"
+    told = "; ".join(found["faults"]).replace("|", "\\|") or "no fault"
+    return told + (" (model checks)" if "how" in found else "")
 
 
 def sizes(results: Mapping[str, Any]) -> Iterator[str]:

@@ -115,6 +115,17 @@ def build_net(model: Choice, scales: Sequence[int], device: torch.device | str =
     return net.to(device)
 
 
+def in_memory_format(net: nn.Module, memory: torch.memory_format) -> nn.Module:
+    """`net.to(memory_format=memory)`; what has five dimensions, which channels_last refuses, stays as it is."""
+    tensors = [*net.parameters(), *net.buffers()]
+    if all(tensor.ndim != 5 for tensor in tensors):
+        return net.to(memory_format=memory)
+    for tensor in tensors:
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=memory)
+    return net
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Is that what it says? On a CPU torch has no type of error for it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from srkit.checkpoint import read_about, read_tensors
 from srkit.components import Weights
 from srkit.errors import SrkitError, did_you_mean, one_line
+from srkit.nets import in_memory_format
 from srkit.plugins import Choice, Entry, Registry
 from srkit.testing.kit import Check, Fault, Note, near, rounding
 from srkit.upscale.size import crop_to, pad_to_multiple
@@ -286,7 +287,7 @@ def memory_formats(choice: Choice, scale: int) -> None:
     with torch.inference_mode():
         plain = call(choice, net, scale)(lr)
         try:
-            other = call(choice, net.to(memory_format=torch.channels_last), scale)(
+            other = call(choice, in_memory_format(net, torch.channels_last), scale)(
                 lr.contiguous(memory_format=torch.channels_last)
             )
         except Exception as error:

@@ -21,7 +21,7 @@ from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_lin
 from srkit.evaluate import protocol as protocols
 from srkit.evaluate.score import Metrics
 from srkit.evaluate.selection import Selection, labels_of, selections_of
-from srkit.nets import build_net, out_of_memory
+from srkit.nets import build_net, in_memory_format, out_of_memory
 from srkit.plugins import Choice, Registry, check_scales
 from srkit.run import Part, Run, metrics_of
 from srkit.train.distributed import World
@@ -130,7 +130,7 @@ def assemble(
     metrics = [built_metrics(registry, part) for part in run.validation]
 
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
-    net = build_net(model, run.scales).to(device).to(memory_format=memory_format(run))
+    net = in_memory_format(build_net(model, run.scales).to(device), memory_format(run))
     losses = [build_part(registry, "loss", part) for part in run.loss]
     criterion = Criterion(
         losses, [part.weight for part in run.loss], [part.name.rpartition(":")[2] for part in run.loss]

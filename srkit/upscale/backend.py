@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit.errors import PluginError, SrkitError, one_line
-from srkit.nets import AUTOCAST, Precision
+from srkit.nets import AUTOCAST, Precision, in_memory_format
 from srkit.plugins import Choice
 
 LOG = logging.getLogger("srkit")
@@ -42,7 +42,7 @@ def torch_backend(
     A tile that is not finite in another format is computed again in fp32, which is logged.
     """
     memory = torch.channels_last if channels_last else torch.contiguous_format
-    net = net.to(memory_format=memory)
+    net = in_memory_format(net, memory)
 
     def upscale(lr: Tensor) -> Tensor:
         sr: Tensor = net(lr.contiguous(memory_format=memory))

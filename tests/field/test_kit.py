@@ -11,6 +11,7 @@ from torch import nn
 
 from srkit import Dataset, Loss, Metric, Model, Pair, Registry, UsageError, Weights, Wrapper
 from srkit.checkpoint import save_tensors
+from srkit.nets import in_memory_format
 from srkit.testing import check, models
 
 WIDTH = Annotated[int, "channels"]
@@ -229,3 +230,24 @@ def test_weights_of_a_url_are_not_downloaded_by_a_check(tmp_path):
     (opened,) = [f for name, f in found.items() if "weights of" in name]
     assert opened.outcome == "note"
     assert "not fetched" in opened.text
+
+
+def test_a_network_with_parameters_of_five_dimensions_keeps_the_contract():
+    """pytorch/pytorch#77821: channels_last is refused for a network that has a Conv3d beside its Conv2d.
+
+    Right: what has four dimensions is put into the format, the rest stays. FFTformer has such parameters.
+    """
+
+    class Deep(Gated):
+        def __init__(self, scale):
+            super().__init__(scale)
+            self.deep = nn.Conv3d(1, 1, 3, padding=1)
+
+        def forward(self, lr):
+            return super().forward(lr + self.deep(lr[:, None])[:, 0])
+
+    registry = with_model(Deep, scales=(2,), receptive_field=3)
+    assert not faults(registry, "model", "mine")
+    net = in_memory_format(Deep(2), torch.channels_last)
+    assert net.head.weight.is_contiguous(memory_format=torch.channels_last)
+    assert net.deep.weight.is_contiguous()

@@ -1,6 +1,8 @@
 """The conformance kit: what ships passes it, and ten broken plugins are each told what to change."""
 
 import json
+from functools import partial
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -300,3 +302,32 @@ def test_the_report_and_its_exit_code(install, run_srkit, monkeypatch):
     assert (code, "1 fault found" in err) == (1, True)
     assert "\n  fault  it loads and its names are free: " in out
     assert "\n         -> the hooks are listed in " in out
+
+
+def test_a_receptive_field_may_be_none_with_some_options():
+    """As where an option puts a norm of the whole picture into the network: a note, and the picture goes whole."""
+    import torch
+    from torch import nn
+
+    from srkit import Model, Registry
+    from srkit.testing import Check
+    from srkit.upscale.wrap import make_upscaler
+
+    def build(scale, *, whole: Annotated[bool, "take off the mean of the picture"] = True):
+        class Mean(nn.Module):
+            def forward(self, x):
+                return x - x.mean((2, 3), keepdim=True) if whole else x
+
+        return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), Mean(), nn.PixelShuffle(2))
+
+    registry = Registry()
+    field = lambda scale, *, whole: None if whole else 1  # noqa: E731
+    registry.add("model", Model(name="mine", build=build, scales=(2,), summary="a test", receptive_field=field))
+    for whole, told in ((True, "with these options it has no receptive_field"), (False, "")):
+        choice = registry.choose("model", "mine", {"whole": whole})
+        for test in (models.receptive_field, models.tiles):
+            finding = Check("a check", partial(test, choice, 2)).finding()
+            assert (finding.outcome, told in finding.text) == ("note" if whole else "ok", True)
+        net, lr = models.built(choice, 2), torch.rand(1, 3, 600, 40)
+        with torch.inference_mode():
+            torch.testing.assert_close(make_upscaler(net, choice, 2, in_range=False)(lr), net(lr))

@@ -19,6 +19,8 @@ TYPES = {"int": int, "float": float, "list[int]": list[int], "list[float]": list
 
 def classes(name: str) -> dict[int, type]:
     """The network's class for each of the model's scales. Imports spandrel."""
+    from srkit_spandrel import quiet  # noqa: F401 - before its parts
+
     row = rows()[name]
     said = row["class"]
     return {scale: lazy(said if isinstance(said, str) else said[str(scale)]).resolve() for scale in row["scales"]}

@@ -9,10 +9,10 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from spandrel import ImageModelDescriptor, ModelDescriptor, ModelLoader, UnsupportedModelError
 from torch import Tensor, nn
 
 from srkit import CheckpointError
+from srkit_spandrel.quiet import spandrel
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 PURPOSES = ("SR", "Restoration")
@@ -27,7 +27,7 @@ class Foreign(nn.Module):
     of a tuple, clips and crops. It works without gradients.
     """
 
-    def __init__(self, descriptor: ImageModelDescriptor):
+    def __init__(self, descriptor: spandrel.ImageModelDescriptor):
         super().__init__()
         self.descriptor = descriptor
         self.model = descriptor.model  # so that .to(device) and the count of parameters reach it
@@ -52,8 +52,8 @@ def load(path: Path) -> tuple[Foreign, int] | None:
     if state is None:
         return None
     try:
-        descriptor = ModelLoader().load_from_state_dict(state)
-    except UnsupportedModelError:
+        descriptor = spandrel.ModelLoader().load_from_state_dict(state)
+    except spandrel.UnsupportedModelError:
         return None
     except Exception as error:
         # spandrel goes by a few names of tensors and can be mistaken: another plugin may know the file better.
@@ -84,10 +84,10 @@ def read_state(path: Path) -> dict[str, Any] | None:
     return state if isinstance(state, dict) else None
 
 
-def usable(descriptor: ModelDescriptor, path: Path) -> ImageModelDescriptor:
+def usable(descriptor: spandrel.ModelDescriptor, path: Path) -> spandrel.ImageModelDescriptor:
     """The same descriptor, where it takes one RGB picture and gives one. Raises CheckpointError where not."""
     name = descriptor.architecture.name
-    if not isinstance(descriptor, ImageModelDescriptor):
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
         raise CheckpointError(f"'{path}' is {name}, which wants a mask beside the picture; srkit gives it none")
     if descriptor.purpose not in PURPOSES:
         wanted = " or ".join(PURPOSES)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Annotated, Any, get_args
 
-from spandrel import MAIN_REGISTRY, Architecture, ImageModelDescriptor
 from torch import Tensor, nn
 
 from srkit import Reading, UsageError
 from srkit_spandrel.constructors import TRAINING, classes, parameters, plain, signature, with_signature
+from srkit_spandrel.quiet import spandrel
 from srkit_spandrel.table import EXTRA, rows
 
 
@@ -61,7 +61,7 @@ def read(name: str, tensors: Mapping[str, Tensor], **said: Any) -> Reading | Non
     )
 
 
-def described(arch: str, tensors: Mapping[str, Tensor]) -> ImageModelDescriptor[nn.Module] | None:
+def described(arch: str, tensors: Mapping[str, Tensor]) -> "spandrel.ImageModelDescriptor[nn.Module] | None":
     """The network that spandrel's architecture `arch` makes of the tensors; None where it does not."""
     known = architecture(arch)
     if not known.detect(dict(tensors)):
@@ -70,13 +70,13 @@ def described(arch: str, tensors: Mapping[str, Tensor]) -> ImageModelDescriptor[
         found = known.load(dict(tensors))
     except Exception:  # a few names were enough for it; what `from_file` says of such a file is for the user
         return None
-    return found if isinstance(found, ImageModelDescriptor) else None
+    return found if isinstance(found, spandrel.ImageModelDescriptor) else None
 
 
 @cache
-def architecture(arch: str) -> Architecture[nn.Module]:
+def architecture(arch: str) -> "spandrel.Architecture[nn.Module]":
     """Of spandrel's registry, or of the one with restrictive licences."""
-    found = {each.architecture.id: each.architecture for each in MAIN_REGISTRY}
+    found = {each.architecture.id: each.architecture for each in spandrel.MAIN_REGISTRY}
     if arch not in found:
         extra = __import__(EXTRA).EXTRA_REGISTRY
         found = {each.architecture.id: each.architecture for each in extra}

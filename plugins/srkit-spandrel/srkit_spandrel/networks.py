@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from spandrel import SizeRequirements
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srkit import UsageError
 from srkit_spandrel.constructors import classes, signature, with_signature
+from srkit_spandrel.quiet import spandrel
 from srkit_spandrel.table import rows
 
 
@@ -56,11 +56,10 @@ def called_by_srkit(cls: type[nn.Module], row: Mapping[str, Any]) -> type[nn.Mod
 
     A subclass, so that the names of the parameters stay.
     """
-    wanted = SizeRequirements(**row.get("size", {}))
+    wanted = spandrel.SizeRequirements(**row.get("size", {}))
     output, copies, single = OUTPUTS[row.get("output", "")], row.get("copies", False), row.get("single", False)
-    own = {"to": in_its_own_order} if row.get("five_dimensions") else {}
     if wanted.none and not copies and not single and output is as_it_is:
-        return type(cls.__name__, (cls,), own) if own else cls
+        return cls
 
     def forward(self: nn.Module, lr: Tensor) -> Tensor:
         if single and not self.training and len(lr) > 1:
@@ -71,13 +70,7 @@ def called_by_srkit(cls: type[nn.Module], row: Mapping[str, Any]) -> type[nn.Mod
         sr = output(cls.forward(self, padded))
         return sr[..., : sr.shape[-2] // padded.shape[-2] * height, : sr.shape[-1] // padded.shape[-1] * width]
 
-    return type(cls.__name__, (cls,), {"forward": forward, **own})
-
-
-def in_its_own_order(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-    """As nn.Module.to, but never channels_last, which is not for its parameters of five dimensions."""
-    kwargs.pop("memory_format", None)
-    return nn.Module.to(self, *args, **kwargs)
+    return type(cls.__name__, (cls,), {"forward": forward})
 
 
 def pad(lr: Tensor, right: int, down: int) -> Tensor:
