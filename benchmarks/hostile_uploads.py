@@ -33,7 +33,7 @@ import numpy as np
 
 MB = 1_000_000
 UPLOAD = 4  # MB, of the server that is started
-LONGEST = 60.0  # seconds for an answer
+LONGEST = 120.0  # seconds for an answer
 MUCH = 700  # MB that the server's own memory may grow by: that of the largest picture it takes, read and enlarged
 BOUNDARY = "0123456789abcdef"
 TRACE = re.compile(rb'Traceback|File "|line \d+, in |/site-packages/|/tmp/')
@@ -388,14 +388,14 @@ def main() -> int:
         right = good_answer(port, picture)
         assert right, "the server does not answer a good picture"
         before = memory(server.pid)
-        slowest, begun = 0.0, time.monotonic()
+        slowest, begun = (0.0, ""), time.monotonic()
         watch = Watch(server.pid)
         watch.start()
         loris = slow_clients(port, 100)
         for number, one in enumerate(hostile(said.count, said.seed), 1):
             sent = time.monotonic()
             status, came = answer_to(port, one)
-            slowest = max(slowest, time.monotonic() - sent)
+            slowest = max(slowest, (round(time.monotonic() - sent, 1), one.kind))
             counts["gone" if one.ends else str(status or "closed")] += 1
             if fault := fault_of(one, status, came):
                 faults.append(f"{number} {one.kind}: {fault}")
@@ -422,7 +422,7 @@ def main() -> int:
         faults.append(f"Ctrl-C: exit code {code}")
     result = {
         "count": said.count, "seed": said.seed, "answers": dict(sorted(counts.items())), "seconds": round(seconds, 1),
-        "slowest": round(slowest, 2), "MB before": round(before), "MB peak": round(watch.most),
+        "slowest": slowest, "MB before": round(before), "MB peak": round(watch.most),
         "slow connections closed": closed, "exit code": code, "faults": faults,
     }  # fmt: skip
     print(json.dumps(result, indent=1))

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 import srkit
 from srkit_server.guard import Guard
 from srkit_server.jobs import Full, Job, Jobs, TimedOut, TooLarge
+from srkit_server.options import Options
 from srkit_server.page import documented, html
 from srkit_server.receive import Refused, received
 
@@ -193,9 +195,9 @@ def found_job(request: Request) -> Job:
     return job
 
 
-async def taken(request: Request, folder: Any) -> Any:
+async def taken(request: Request, folder: Path) -> tuple[Path, Options]:
     """(picture, options), of no more than `SENDING` clients at a time."""
-    state = request.app.state
+    state: Any = request.app.state
     if state.sending >= SENDING:
         raise Full(f"{SENDING} pictures are being sent, as many as may; come again later")
     state.sending += 1

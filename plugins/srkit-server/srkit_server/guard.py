@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from srkit import UsageError
 
 LEAST = 12  # characters of a password
+HEADERS = 100  # of a request
 WRONG = 1.0  # seconds that the answer to a wrong password takes
 OPEN = ("/health",)  # paths that need no password: they say nothing but that the server lives
 
@@ -84,6 +85,8 @@ class Guard:
         await answer(scope, receive, send)
 
     def objection(self, headers: Headers, path: str) -> JSONResponse | None:
+        if len(headers) > HEADERS:
+            return refusal(431, f"a request has at most {HEADERS} headers")
         host = headers.get("host", "")
         called = name_in(host)
         if self.loopback and not is_loopback(called) and called not in self.names:

@@ -52,7 +52,7 @@ class Served:
     jobs: Jobs
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> "Answer":
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -116,7 +116,7 @@ def encoded(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def until(true, seconds: float = 60) -> None:
+def until(true, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it does not come about"
@@ -294,7 +294,7 @@ def test_a_client_that_goes_away_cancels_its_job_within_a_tile(site, slow, waiti
     client.close()
     gone = time.monotonic()
     until(lambda: set(site.jobs._jobs) <= {before})
-    assert time.monotonic() - gone < 2
+    assert time.monotonic() - gone < 10
     assert mine[0] < 0.5
     if waiting:
         site.ask("DELETE", f"/jobs/{before}")
@@ -392,6 +392,7 @@ def test_other_names_and_other_sites_pages_are_refused(site, picture):
     assert site.ask("GET", "/models", headers={"Host": "evil.example"}).status == 421
     assert site.ask("GET", "/models", headers={"Host": f"localhost:{site.port}"}).status == 200
     assert site.ask("GET", "/models", headers={"Host": f"[::1]:{site.port}"}).status == 200
+    assert site.ask("GET", "/models", headers={f"X-{n}": "x" for n in range(101)}).status == 431
     body = form(picture)
     for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
         answer = site.ask("POST", "/upscale", body, KIND | {"Origin": origin})
@@ -456,7 +457,7 @@ def test_files_are_private_and_deleted_after_a_while(tmp_path, picture):
         folder, unused = jobs.new_folder(), jobs.new_folder()
         (folder / "p.png").write_bytes(picture)
         job = jobs.submit(folder / "p.png", Options(model="bicubic"))
-        assert job.wait(60)
+        assert job.wait(120)
         assert job.result is not None
         assert job.result.parent == folder
         until(lambda: not folder.exists() and not unused.exists(), 5)
@@ -476,7 +477,7 @@ def test_the_oldest_go_where_the_disk_has_no_room(tmp_path, picture):
             folder = jobs.new_folder()
             (folder / "p.png").write_bytes(picture)
             made.append(jobs.submit(folder / "p.png", Options(model="bicubic", scale=1)))
-            assert made[-1].wait(60)
+            assert made[-1].wait(120)
         jobs.sweep()
         assert [job.folder.exists() for job in made] == [False, False, True] or not made[0].folder.exists()
         assert made[2].folder.exists()
@@ -492,7 +493,7 @@ def test_limits_hold_for_python_too(tmp_path, picture):
         with pytest.raises(srkit.UnknownName):
             jobs.submit(folder / "p.png", Options(model="/etc/passwd"))
         job = jobs.submit(folder / "p.png", Options(model="edsr-small"), confidence=True)
-        assert job.wait(60)
+        assert job.wait(120)
         assert job.confidence is not None
         assert job.confidence.is_file()
 
@@ -587,7 +588,7 @@ def test_ctrl_c_ends_it_with_a_job_running_and_leaves_nothing(tmp_path, slow):
         server.send_signal(signal.SIGINT)
         answer = client.recv(10_000)
         client.close()
-        assert server.wait(60) == 0
+        assert server.wait(120) == 0
         assert "Traceback" not in server.stderr.read()
     assert answer.startswith(b"HTTP/1.1 503")
     assert not list(tmp_path.glob(f"{PREFIX}*"))
