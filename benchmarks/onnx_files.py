@@ -1,9 +1,9 @@
 """What a model loses as an ONNX file: its values at three sizes, and the PSNR of shipped weights in fp16 and int8.
 
-    python benchmarks/onnx_files.py difference [--models edsr-small,swinir-light] [--json]
+    python benchmarks/onnx_files.py difference [--models edsr-small,swinir-light] [--scales 2,3,4] [--json]
     python benchmarks/onnx_files.py precision --root FOLDER [--set set5] [--json]
 
-difference: each model at each of its scales, with trained weights where there are some, else random ones, converted to
+difference: each model at each scale, with trained weights where there are some, else random ones, converted to
 fp32 ONNX and run by onnxruntime on photographs of three sizes, other than those it was converted with. precision:
 `srkit export` of all weights that ship, scored by `srkit.score` in the protocol y. It needs
 srkit-onnx and srkit-swinir.
@@ -75,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("difference", "precision"))
     parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--scales", default="2,3,4")
     parser.add_argument("--root", type=Path, help="folder that holds Set5/HR")
     parser.add_argument("--set", default="set5")
     parser.add_argument("--json", action="store_true")
@@ -83,7 +84,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if words.what == "difference":
         for word in words.models.split(","):
-            for scale in registry.choose("model", word).component.scales:
+            offered = registry.choose("model", word).component.scales
+            for scale in (each for each in map(int, words.scales.split(",")) if each in offered):
                 rows.append(differences(word, scale))
                 row = rows[-1]
                 print(

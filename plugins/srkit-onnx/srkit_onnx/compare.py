@@ -32,11 +32,15 @@ class Difference:
         return f"largest difference {self.largest:.2g}, {psnr} against the original at {sizes}"
 
 
-def three_sizes(multiple: int, least: int = 0) -> list[tuple[int, int]]:
-    """(height, width): small, odd where that is allowed, and larger than what a network is converted with."""
+def three_sizes(multiple: int, tile: int = 0) -> list[tuple[int, int]]:
+    """(height, width): small, odd where that is allowed, and larger than what a network is converted with.
+
+    tile: the side of the one size that it takes, which all three are larger than, by less than that again.
+    """
+    sizes = [(tile + tile // 4 + 1, tile + 3), (tile + 5, tile + tile // 3), (tile + tile // 2 + 1, tile + tile // 8)]
     return [
-        (-(-max(high, least) // multiple) * multiple, -(-max(wide, least) // multiple) * multiple)
-        for high, wide in ((24, 31), (57, 45), (96, 136))
+        (-(-high // multiple) * multiple, -(-wide // multiple) * multiple)
+        for high, wide in (sizes if tile else ((24, 31), (57, 45), (96, 136)))
     ]
 
 

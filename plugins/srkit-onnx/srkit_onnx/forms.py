@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from srkit import Progress, SrkitError, UsageError
 from srkit_onnx.compare import Difference, Upscale, compare, device_of, three_sizes
@@ -97,24 +97,29 @@ def write(original: Original, wanted: Wanted, folder: Path) -> tuple[Made, Diffe
         try:
             made = MAKERS[wanted.form](original, wanted, sizes)
             made.save(path, {})
-            difference = compared(original, made, path)
+            exact, difference = compared(original, made, path)
         except SrkitError as error:
             failed = error
             continue
         except Exception as error:  # torch and onnxruntime raise about anything
             failed = SrkitError(f"written as {wanted.form} it does not run: {first_line(error)}")
             continue
-        if wanted.precision != "fp32" or difference.largest <= LARGEST:
+        if wanted.precision != "fp32" or exact.largest <= LARGEST:
             return made, difference
-        failed = SrkitError(f"written as {wanted.form} it gives other values: {difference.words}")
+        failed = SrkitError(f"written as {wanted.form} it gives other values: {exact.words}")
     raise failed or SrkitError(f"it cannot be written as {wanted.form}")
 
 
-def compared(original: Original, made: Made, path: Path) -> Difference:
-    device = device_of(original.net)
+def compared(original: Original, made: Made, path: Path) -> tuple[Difference, Difference]:
+    """(of what the file computes, of what a user gets at three sizes): of one size, tiles may show in the second."""
+    device, tile = device_of(original.net), made.sizes.tile
     upscale = made.open(path)
-    least = max(made.sizes.tile or (0,))
-    return compare(lambda lr: upscale(lr.cpu()).to(device), original.net, three_sizes(original.multiple, least), device)
+
+    def call(lr: Tensor) -> Tensor:
+        return upscale(lr.cpu()).to(device)
+
+    found = compare(call, original.net, three_sizes(original.multiple, tile[0] if tile else 0), device)
+    return (compare(call, original.net, [tile], device) if tile else found), found
 
 
 def tiled(upscale: Upscale, original: Original, sizes: Sizes) -> Upscale:

@@ -114,6 +114,7 @@ def test_what_cannot_vary_in_size_is_of_one_tile(run_srkit, registry, photo):
     assert code == 0, err
     (told,) = json.loads(out)
     assert told["takes"] == "tiles of 48x48 pixels"
+    assert told["compared_at"] == [[61, 51], [53, 64], [73, 54]]
     assert told["largest_difference"] < 1e-4, "at sizes above a tile, in tiles that cannot be seen"
     assert [each.dim_value for each in onnx.load("v.onnx").graph.input[0].type.tensor_type.shape.dim] == [1, 3, 48, 48]
 
