@@ -13,7 +13,7 @@ from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import chosen_wrappers
 from srkit.errors import SrkitError, UsageError, one_line
-from srkit.plugins import Registry
+from srkit.plugins import BUILTIN, Registry
 
 if TYPE_CHECKING:
     from srkit.images import Encoding
@@ -265,6 +265,12 @@ def tell_runtime(loaded: "Loaded", ladder: "Ladder") -> None:
     """Find what is the fastest where that is wanted, which the ladder says; once, with progress, for new weights."""
     if not ladder.auto:
         return
+    if loaded.scale in ladder.fixed:
+        runs = ladder.fixed[loaded.scale]
+        display.say(
+            f"in {runs.options['precision']}, by {runs.label}, as then" if runs else "in fp32, by PyTorch, as then"
+        )
+        return
     with display.Progress("trying what runs it fastest here, once", 0) as progress:
 
         def trying(done: int, total: int, name: str) -> None:
@@ -302,7 +308,8 @@ def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> Non
         elif backend or loaded.model.component.trainable:
             display.say(f"in fp32, by {by}")
         return
-    claims = claims_at(loaded.weights, loaded.scale) if loaded.weights and not ladder.wrappers else {}
+    measured = loaded.weights and not ladder.wrappers and (backend is None or backend.entry.package == BUILTIN)
+    claims = claims_at(loaded.weights, loaded.scale) if loaded.weights and measured else {}  # in PyTorch
     exact, half = claims.get(RANKED_BY), claims.get(f"{RANKED_BY} {used}")
     loss = "" if exact is None or half is None else f"; PSNR on Set5 (protocol y) changes by {half - exact:+.4f} dB"
     display.say(f"computed in {used} by {by}{loss}")

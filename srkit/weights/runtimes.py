@@ -29,7 +29,7 @@ from srkit.files import cache_folder, write_atomically
 from srkit.images import LOG
 from srkit.imresize import imresize
 from srkit.nets import Loaded, native_precision, precision_on
-from srkit.plugins import Choice, Entry, Registry
+from srkit.plugins import BUILTIN, Choice, Entry, Registry
 from srkit.upscale.tiles import TILE
 from srkit.upscale.wrap import Upscale, make_upscaler, to_tensor
 
@@ -183,13 +183,14 @@ class Race:
 
     def scored(self, call: Upscale) -> tuple[float, float]:
         """(mean PSNR, seconds) of the sample pictures. Raises OutputError for what is no upscaled picture."""
-        metrics = {"psnr": build_metric(self.registry, defaults.METRICS[0], {}, self.device)}
+        name = defaults.METRICS[0]
+        metrics = {name: build_metric(self.registry, name, {}, self.device)}
         call(to_tensor(self.pairs[0][0], self.device))  # the first one chooses kernels
         scores, seconds = [], 0.0
         for lr, hr in self.pairs:
             how: dict[str, Any] = {"device": self.device}
             one = score_image(call, lr, hr, self.loaded.scale, metrics, protocol_named(DEFAULT), **how)
-            scores.append(one.scores["psnr"])
+            scores.append(one.scores[name])
             seconds += one.seconds
         return mean(scores), seconds
 
@@ -238,7 +239,7 @@ class Race:
 
 def key_of(loaded: Loaded, device: torch.device, entries: Sequence[tuple[Entry, str]], side: int) -> str:
     """What decides which backend is the fastest: weights, machine, versions."""
-    model, packages = loaded.model, sorted({entry.package for entry, _ in entries})
+    model, packages = loaded.model, sorted({entry.package for entry, _ in entries} - {BUILTIN})
     about = {
         "format": 1, "srkit": version("srkit"), "scale": loaded.scale, "side": side,
         "model": [model.entry.qualified, model.entry.version, model.options, code_of(model.entry)],

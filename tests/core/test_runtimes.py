@@ -12,6 +12,7 @@ from torch import nn
 
 from srkit import Backend, Model, Registry, UsageError
 from srkit.nets import Loaded
+from srkit.upscale.stages import stage_of
 from srkit.weights import runtimes
 from srkit.weights.ladder import Ladder
 from srkit.weights.runtimes import fastest
@@ -245,6 +246,30 @@ def test_upscale_says_it_and_the_receipt_keeps_it(run_srkit, install, photo, mon
     code, _, err = run_srkit("upscale", "--again", "large.png", "--overwrite")
     assert code == 2
     assert "no backend called 'srkit-gone:gone'" in err
+
+
+def test_what_was_measured_in_pytorch_is_not_said_of_another_runtime(run_srkit, install, photo):
+    install(
+        "srkit-quick",
+        PLUGIN.replace('"fp32"', '"bf16"').replace("build=build", 'build=build, precisions={"bf16": 1.0}'),
+    )
+    Image.fromarray(photo[:24, :24]).save("p.png")
+    code, _, err = run_srkit("upscale", "p.png", "--model", "edsr-small", "--backend", "quick")
+    assert code == 0, err
+    assert "computed in bf16 by quick\n" in err
+
+
+def test_the_memory_of_another_runtime_is_taken_to_be_that_of_pytorch(with_backends):
+    """Its own cannot be counted: without this a tile of 100 megapixels would be given to it at once."""
+    registry = with_backends(backend("quick", same))
+    small = loaded(registry)
+    wide = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 12, 3, padding=1), nn.PixelShuffle(2))
+    wide.quick = small.net.quick
+    nn.init.zeros_(wide[1].weight)
+    nn.init.constant_(wide[1].bias, 0.5)
+    there = Loaded(wide, small.model, 2)
+    own, other = stage_of(there), stage_of(there, backend=registry.choose("backend", "quick"))
+    assert other.bytes_of_a_pixel == own.bytes_of_a_pixel > 4 * 64
 
 
 def test_a_wrong_precision_is_told(registry):

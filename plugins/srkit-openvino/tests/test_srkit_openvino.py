@@ -109,6 +109,40 @@ def test_bf16_is_what_is_computed_and_near(registry):
     assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16"
 
 
+def test_fp32_is_fp32_where_openvino_would_take_bf16_by_itself(registry):
+    """intel/ipex-llm#6473, openvinotoolkit/openvino.genai#164: with AMX it computes in bf16 unless it is told."""
+    net = lively(registry.choose("model", "edsr", {"n_resblocks": 1, "n_feats": 8}).build(2))
+    upscale = runtime.openvino_backend(net, 2)
+    upscale(rand(1, 3, 9, 9))
+    compiled = next(iter(upscale.running.values())).get_compiled_model()
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+
+
+class Without:
+    """An OpenVINO on a processor that offers this."""
+
+    def __init__(self, *offered: str):
+        self.offered = offered
+
+    def get_property(self, device: str, name: str) -> tuple[str, ...]:
+        return self.offered
+
+
+def test_a_processor_without_bf16_is_told(monkeypatch, caplog):
+    """openvinotoolkit/openvino#15552, #23181: bf16 that the processor has not fails, or is slower than fp32."""
+    monkeypatch.setattr(runtime, "core", lambda: Without("FP32"))
+    with pytest.raises(UsageError, match="no bf16 on this processor; take --precision fp32"):
+        runtime.openvino_backend(nn.Conv2d(3, 3, 1), 1, precision="bf16")
+    monkeypatch.setattr(runtime, "core", lambda: Without("FP32", "BF16"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "avx2": True}, raising=False)
+    runtime.check_bf16()
+    assert "imitates" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    runtime.check_bf16()
+    assert not caplog.text
+
+
 def test_a_shift_of_the_mean_is_no_convolution_any_more_and_nothing_else_changes():
     torch.manual_seed(0)
     shift = nn.Conv2d(3, 3, 1)
