@@ -329,6 +329,13 @@ def match_rest(found: Matched, scale: int, make: bool) -> None:
         lr_of[hr.path] = near[0]
     if not lr_of:
         return
+    unsaid = [(path, lr) for path, lr in lr_of.items() if lr.role != "lr"]
+    if scale == 1 and unsaid:
+        if make:
+            return
+        path, lr = unsaid[0]
+        raise DataError(f"'{path}' and '{lr.path}' may be a pair, by name and size, and at x1 that does not tell "
+                        f"HR from LR; {WAY_OUT}")  # fmt: skip
     for path, lr in lr_of.items():
         if lr.role == "hr" and not make:
             raise DataError(f"{spoken(lr)} would be HR by its name, but it is '{path}' divided by {scale}; {WAY_OUT}")
@@ -363,6 +370,8 @@ def check_roles(found: Matched, scale: int) -> None:
     for hr, lrs in related(alone, found.elsewhere, scale):
         said = f"is for x{lrs[0].lr_scale} by its name"
         raise DataError(f"{spoken(lrs[0])} {said}, but it is {spoken(hr)} divided by {scale}; {WAY_OUT}")
+    if scale == 1:  # any picture has the size of its results
+        return
     for hr, lrs in related([*found.strays, *found.elsewhere, *found.lone], found.hr, scale):
         said = "would be HR by its name"
         raise DataError(f"{spoken(lrs[0])} {said}, but it is {spoken(hr)} divided by {scale}; {WAY_OUT}")
@@ -386,7 +395,8 @@ def related(wanting: Sequence[Item], spare: Sequence[Item], scale: int) -> list[
             cuts = {(lr.stem[:i], lr.stem[i:]) for i in range(1, len(lr.stem))}
             cuts |= {(rest, name) for name, rest in cuts}
             named = [by_stem.get(name.strip(" "), []) for name, rest in cuts if re.search(r"[^\W\d]", rest)]
-            named += [hrs for word in set(lr.stem.split(" ")) if len(hrs := by_word.get(word, [])) <= FEW]
+            if scale > 1:  # at x1 the next photograph has the size too
+                named += [hrs for word in set(lr.stem.split(" ")) if len(hrs := by_word.get(word, [])) <= FEW]
             near = {hr.path: hr for hrs in named for hr in hrs if hr.path != lr.path}.values()
             same = [hr for hr in near if fits(hr.path, lr.path, scale) and alike(hr.path, lr.path, scale)]
         for hr in {hr.path: hr for hr in same}.values():
@@ -430,10 +440,12 @@ def spoken(item: Item) -> str:
 
 
 def fits(hr: Path, lr: Path, scale: int | None) -> bool:
-    """Is one file's size the other's divided by the scale, rounded down or up?"""
-    if scale is None or scale < 2 or hr == lr or not (large := size_of(hr)) or not (small := size_of(lr)):
+    """Is one file's size the other's divided by the scale, rounded down or up? At x1: have both one size?"""
+    if scale is None or hr == lr or not (large := size_of(hr)) or not (small := size_of(lr)):
         return False
-    return all(n in (m // scale, -(-m // scale)) and n for m, n in zip(large, small, strict=True)) and small != large
+    return all(n in (m // scale, -(-m // scale)) and n for m, n in zip(large, small, strict=True)) and (
+        scale == 1 or small != large
+    )
 
 
 def smaller(one: Path, other: Path) -> bool:

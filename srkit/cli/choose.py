@@ -1,16 +1,17 @@
 """What commands let a user choose from: sets, scales, wrappers, data; the options several commands share."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.core
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.errors import UnknownName, UsageError, one_line
+from srkit.errors import UnknownName, UsageError, did_you_mean, one_line
 from srkit.plugins import Choice, Entry, Registry
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -49,6 +50,22 @@ def some_words(values: list[str], what: str) -> list[str]:
     if not found:
         raise UsageError(f"no {what} is named in '{' '.join(values)}'")
     return found
+
+
+def with_options(kind: str, names: Sequence[str], assigned: Iterable[str]) -> list[dict[str, Any]]:
+    """A list of a run file: each name with the options that `NAME.option=value` sets. Raises UnknownName."""
+    from srkit.run import merge, parse_assignment
+
+    options: dict[str, Any] = {}
+    for text in assigned:
+        table = parse_assignment(text)
+        for name, values in table.items():
+            if name not in names:
+                raise UnknownName(f"--set {text}: no {kind} '{name}' is shown{did_you_mean(name, names)}")
+            if not isinstance(values, dict):
+                raise UsageError(f"--set {text}: write {name}.OPTION=VALUE")
+            options[name] = merge(options.get(name, {}), values)
+    return [{"name": name, **options.get(name, {})} for name in names]
 
 
 def scale_of(word: str) -> int:

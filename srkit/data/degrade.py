@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -13,10 +14,13 @@ import torch
 from torch import Tensor
 
 from srkit.components import Pair, PairSequence
-from srkit.data.pairs import cropped, described
-from srkit.errors import DataError, PluginError, SrkitError, one_line
+from srkit.data.pairs import TooSmall, cropped, described
+from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_line
+from srkit.files import write_atomically
+from srkit.images import About, picture_from, write_picture
 from srkit.imresize import imresize_torch
 
+NOTE = ".degraded.json"  # in a folder of pairs: what made them
 ONE_AT_A_TIME = Lock()  # torch's generator is one for all threads
 
 Degrade = Callable[[Tensor, tuple[int, int], int], Tensor]
@@ -131,6 +135,78 @@ class Degraded:
 
     def describe(self) -> str:
         return f"{described(self.pairs)}; degraded by {', '.join(self.degrader.names)}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The pairs of a folder. kept: were there already. left_out: too small for the scale."""
+
+    made: list[str]
+    kept: list[str]
+    left_out: list[str]
+
+
+def write_degraded(pairs: Degraded, folder: Path, progress: Callable[[int], None]) -> Written:
+    """Write `folder`/HR/NAME.png and `folder`/LR/X<scale>/NAME.png of each picture, whole or not at all.
+
+    A folder that holds pairs of the same list, seed and scale is completed; progress(done) is called after each.
+    Raises UsageError for a folder of other pairs, DataError for names that are no files' or are there twice.
+    """
+    claim(folder, pairs)
+    found, names = Written([], [], []), known_names(pairs)
+    seen: set[str] = set()
+    for index in range(len(pairs)):
+        name = names[index] if names else ""
+        if not name or not all(path.exists() for path in places(folder, name, pairs.scale)):
+            try:
+                pair = pairs[index]
+            except TooSmall:
+                found.left_out.append(name or f"picture {index + 1}")
+                progress(index + 1)
+                continue
+            name = pair.name
+            for path, pixels in zip(places(folder, name, pairs.scale), (pair.lr, pair.hr), strict=True):
+                assert pixels is not None
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(path, picture_from(pixels, About()))
+            found.made.append(name)
+        else:
+            found.kept.append(name)
+        if name in seen:
+            raise DataError(f"two pictures are called '{name}', so that one file cannot hold both")
+        seen.add(name)
+        progress(index + 1)
+    return found
+
+
+def claim(folder: Path, pairs: Degraded) -> None:
+    """Say in the folder what is made in it. UsageError where something else is."""
+    note = folder / NOTE
+    about = {"scale": pairs.scale, "seed": pairs.seed, "degradation": json.loads(pairs.about)}
+    try:
+        if note.exists():
+            if json.loads(note.read_text(encoding="utf-8")) != about:
+                raise UsageError(f"'{folder}' holds pairs of another list, seed or scale ({NOTE}); name another folder")
+            return
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"'{folder}' is not empty, and not of this command; name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, lambda file: file.write(json.dumps(about, indent=2).encode()))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write into '{folder}': {one_line(error)}") from None
+
+
+def places(folder: Path, name: str, scale: int) -> tuple[Path, Path]:
+    """The files of LR and HR."""
+    if not name or name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
+        raise DataError(f"'{name}' is no name for a file in a folder")
+    return folder / "LR" / f"X{scale}" / f"{name}.png", folder / "HR" / f"{name}.png"
+
+
+def known_names(pairs: Degraded) -> list[str]:
+    """The pictures' names where the dataset knows them without reading; else none."""
+    sources = getattr(pairs.pairs, "sources", None)
+    return [str(name) for name, _ in sources()] if callable(sources) else []
 
 
 def seed_of(seed: int, name: str) -> int:

@@ -73,6 +73,11 @@ class Prepared:
             return self.given
         if self.hr is None:
             raise DataError(f"'{self.name}' has neither LR nor HR, so no model can be scored on it")
+        if self.scale == 1:
+            raise DataError(
+                f"'{self.name}' has no LR, and at x1 one made of HR is HR itself: give pairs, as "
+                "'srkit data degrade' makes them"
+            )
         if self.made is None:
             return imresize(self.hr, 1 / self.scale)
         height, width = self.hr.shape[0] // self.scale, self.hr.shape[1] // self.scale

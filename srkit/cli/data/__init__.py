@@ -2,7 +2,7 @@
 
 import typer
 
-from srkit.cli.data import check, fetch, pack, preview
+from srkit.cli.data import check, degrade, fetch, pack, preview
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -16,3 +16,4 @@ app.command("fetch", cls=fetch.SeveralScales)(fetch.fetch)
 app.command("pack")(pack.pack)
 app.command("check")(check.check)
 app.command("preview")(preview.preview)
+app.command("degrade")(degrade.degrade)

@@ -1,14 +1,13 @@
 """`srkit data preview`: a sheet of training patches, as they are cut and as the network is trained on them."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import words
-from srkit.errors import UnknownName, UsageError, did_you_mean
+from srkit.cli.choose import with_options, words
+from srkit.errors import SrkitError, UsageError
 from srkit.plugins import Registry
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from srkit.components import Batch
     from srkit.run import Run
 
+EVERY = "all"  # every degradation that is installed
 SIDE = 160  # pixels that an HR patch has on the sheet, or more
 
 
@@ -28,7 +28,17 @@ def preview(
         typer.Option(help="Augmentations, separated by commas, in their order; dihedral if not given."),
     ] = None,
     assign: Annotated[
-        list[str] | None, typer.Option("--set", help="An augmentation's option: realistic.strength=0.5.")
+        list[str] | None,
+        typer.Option("--set", help="An option of an augmentation or degradation shown: realistic.strength=0.5."),
+    ] = None,
+    degradation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Degradations instead, separated by commas: each seen alone, then all in turn; 'all' is each."
+        ),
+    ] = None,
+    run_from: Annotated[
+        str | None, typer.Option("--run", help="A run file or a recipe's name: its [[degradation]] is shown.")
     ] = None,
     scale: Annotated[int, typer.Option(min=1, help="Upsampling factor.")] = 4,
     patch: Annotated[int, typer.Option(min=1, help="Side of an LR patch in pixels.")] = 48,
@@ -43,14 +53,21 @@ def preview(
     from srkit.run import Run
 
     check_output(out)
-    if 4 * count * (patch * scale) ** 2 > LARGEST:
-        raise UsageError(f"{count} patches of {patch * scale} pixels make too large a sheet; lower --count or --patch")
     registry = display.load()
-    chosen = augmentations(words(augmentation) or [part.name for part in Run().augmentation], assign or ())
+    listed = degradations(registry, words(degradation), run_from, assign or [])
+    if (4 + len(listed)) * count * (patch * scale) ** 2 > LARGEST:
+        raise UsageError(f"{count} patches of {patch * scale} pixels make too large a sheet; lower --count or --patch")
+    shown = words(augmentation) or [part.name for part in Run().augmentation]
+    chosen = [] if listed else with_options("augmentation", shown, assign or ())
     table = data_table(registry, source)
     values = {"scale": scale, "batch": count, "patch": patch, "seed": seed, "data": table, "augmentation": chosen}
-    run = Run.from_dict(values).resolved(registry)
+    run = Run.from_dict({**values, "degradation": listed}).resolved(registry)
 
+    if listed:
+        columns = each_alone(registry, run, source)
+        write_picture(out, Picture(sheet(columns)))
+        display.result(f"{count} patches of {source} x{scale}, {', '.join(list(columns)[2:])}: {out}")
+        return
     plain, changed = first_batch(registry, run, source)
     label = ", ".join(part["name"] for part in chosen)
     columns = {"LR": plain.lr, "HR": plain.hr, f"LR, {label}": changed.lr, f"HR, {label}": changed.hr}
@@ -58,20 +75,54 @@ def preview(
     display.result(f"{count} patches of {source} x{scale}, plain and with {label}: {out}")
 
 
-def augmentations(names: list[str], assigned: Iterable[str]) -> list[dict[str, Any]]:
-    """The run's [[augmentation]]: each name with the options that `NAME.option=value` sets. Raises UnknownName."""
-    from srkit.run import merge, parse_assignment
+def degradations(registry: Registry, names: list[str], run: str | None, assigned: list[str]) -> list[dict[str, Any]]:
+    """The degradations to show: those named, all that can be built here, or the list of a run file."""
+    from srkit.recipes import run_file
+    from srkit.run import Run, read_run_file
 
-    options: dict[str, Any] = {}
-    for text in assigned:
-        table = parse_assignment(text)
-        for name, values in table.items():
-            if name not in names:
-                raise UnknownName(f"--set {text}: no augmentation '{name}' is shown{did_you_mean(name, names)}")
-            if not isinstance(values, dict):
-                raise UsageError(f"--set {text}: write {name}.OPTION=VALUE")
-            options[name] = merge(options.get(name, {}), values)
-    return [{"name": name, **options.get(name, {})} for name in names]
+    if run:
+        if names or assigned:
+            raise UsageError("--run says the degradations and their options; leave --degradation and --set out")
+        found = Run.from_dict(read_run_file(run_file(run, registry))).degradation
+        if not found:
+            raise UsageError(f"'{run}' has no [[degradation]]")
+        return [part.table() for part in found]
+    if names == [EVERY]:
+        names = []
+        for entry in registry.of("degradation"):
+            try:
+                registry.choose("degradation", entry.qualified).build()
+                names.append(entry.component.name)
+            except SrkitError as error:
+                display.say(f"not shown: {error}")
+    return with_options("degradation", names, assigned) if names else []
+
+
+def each_alone(registry: Registry, run: "Run", source: str) -> "dict[str, torch.Tensor]":
+    """LR and HR as they are cut, and LR by each degradation alone, whatever its probability; by the list at last."""
+    from dataclasses import replace
+
+    import torch
+
+    from srkit.data.degrade import Degrader
+    from srkit.train.assemble import built_degrader
+
+    plain = first_batch(registry, replace(run, degradation=()), source)[0]
+    (scale,), place = run.scales, torch.device("cpu")
+
+    def made(degrader: "Degrader | None") -> "torch.Tensor":
+        assert degrader is not None
+        parts = plain.hr.split(1)
+        return torch.cat([degrader(hr, scale, run.seed + number) for number, hr in enumerate(parts)])
+
+    columns = {"LR": plain.lr, "HR": plain.hr}
+    for number, part in enumerate(run.degradation, 1):
+        label = part.name.rpartition(":")[2]
+        label = f"{number} {label}" if label in columns else label
+        columns[label] = made(built_degrader(registry, [replace(part, prob=1.0)], place))
+    if len(run.degradation) > 1:
+        columns["all in turn"] = made(built_degrader(registry, run.degradation, place))
+    return columns
 
 
 def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "Batch"]:
