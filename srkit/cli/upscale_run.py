@@ -291,7 +291,7 @@ def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> Non
     from srkit.nets import precision_of
     from srkit.weights.offered import RANKED_BY, claims_at
 
-    if ladder.auto and loaded.model.component.trainable:  # it was told
+    if ladder.auto and loaded.model.component.trainable and not loaded.runtime:  # it was told
         return
     backend = ladder.backend
     used = (

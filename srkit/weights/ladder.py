@@ -106,7 +106,7 @@ class Ladder:
     def runtime(self, scale: int) -> Choice | None:
         """What the network for a scale runs in; None for PyTorch. Where that is the fastest, it is found now."""
         loaded = self.load(scale)
-        if not self.auto or not loaded.model.component.trainable:  # an interpolation needs no runtime
+        if not self.auto or not loaded.model.component.trainable or loaded.runtime:  # it needs none, or has its own
             return self.backend
         if scale not in self.fixed:
             how: dict[str, Any] = {"precision": self.precision, "side": self.side, "at": self.trying}

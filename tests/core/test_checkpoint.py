@@ -226,6 +226,10 @@ def test_a_network_of_another_runtime_is_told_and_computed_in_its_own_precision(
     assert code == 0, err
     assert "computed by a runtime of its own, float32; --precision changes nothing" in err
     assert "PyTorch" not in err
+    code, _, err = run_srkit("upscale", "a.png", "--model", "net.onnx", "-o", "auto.png", "--backend", "auto")
+    assert code == 0, err
+    assert "computed by a runtime of its own, float32" in err
+    assert "backend" not in err
     assert (np.asarray(Image.open("b.png"))[::2, ::2] == photo[:9, :7]).all()
     code, out, err = run_srkit("weights", "show", "net.onnx", "--json")
     assert code == 0, err

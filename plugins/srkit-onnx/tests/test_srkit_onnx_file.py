@@ -227,3 +227,17 @@ def test_batches_and_autocast(tmp_path):
         with pytest.raises(srkit.UsageError, match="leave --precision out"), torch.autocast("cpu", torch.bfloat16):
             net(lr)
     assert Convention(2).words == "RGB NCHW 0..1"
+
+
+def test_a_fall_back_to_the_cpu_is_said(caplog, monkeypatch):
+    import onnxruntime
+    from srkit_onnx.session import Session
+
+    path = write("x.onnx", [helper.make_node("Identity", ["a"], ["b"])], [("a", FLOAT, IMAGE)], [("b", FLOAT, None)])
+    assert Session(path.read_bytes(), torch.device("cpu")).provider == "CPUExecutionProvider"
+    assert not caplog.records
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert Session(path.read_bytes(), torch.device("cuda", 0)).provider == "CPUExecutionProvider"
+    (record,) = caplog.records
+    assert record.message == "onnxruntime computes on the CPU: its CUDAExecutionProvider is not installed"
+    assert record.levelname == "WARNING"
