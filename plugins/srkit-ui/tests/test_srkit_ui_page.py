@@ -1,6 +1,7 @@
 """The page driven in headless Chromium, its server in a process of its own. Skipped without Gradio or Chromium.
 
-`SLOW` (an environment variable) makes all patience that many times longer, for a machine that does much else.
+`SLOW` (an environment variable) makes all patience that many times longer, for a machine that does much else. `SHOTS`
+names a folder for a picture of what each test leaves.
 """
 
 import base64
@@ -109,12 +110,14 @@ def window(tmp_path_factory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(window, address) -> Iterator[Browser]:
+def page(window, address, request) -> Iterator[Browser]:
     """The page, opened at 1280 pixels. No request of it leaves the machine, and no script fails."""
     window.asked.clear()
     window.errors.clear()
     opened(window, address)
     yield window
+    if folder := os.environ.get("SHOTS"):
+        window.screenshot(Path(folder) / f"{request.node.name}.png", whole=True)
     assert window.asked
     assert not [url for url in window.asked if not url.startswith((address, "blob:"))]
     assert not [line for line in window.errors if "status of 4" not in line], "what is refused is told on the page"
@@ -341,6 +344,8 @@ def test_leaving_the_page_cancels_and_deletes(page, address, home, photo_file, c
 
 
 def test_guesswork_is_a_layer(page, cat):
+    page.run("[...document.querySelectorAll('#form button')].find((each) => each.innerText.includes('More')).click()")
+    page.wait_for("document.querySelector('#form').innerText.includes('guesswork')")
     press(page, "guesswork")
     by_factor(page, cat)
     start(page)
@@ -358,6 +363,7 @@ def tab(page: Browser, name: str) -> None:
 
 def test_the_other_tabs(page, cat):
     tab(page, "Compare")
+    page.wait_for("!!document.querySelector('picture-drop[single] input')")
     page.choose_files("picture-drop[single] input", cat)
     page.wait_for("!document.querySelector('#compare-start').disabled")
     page.click("#compare-start")
