@@ -112,7 +112,7 @@ def srkit_models() -> list[Model]:
         Model(
             name="vdsr",
             build=lazy("srkit_builtin.vdsr:VDSR"),
-            scales=(2, 3, 4),
+            scales=(1, 2, 3, 4),
             multi_scale=True,
             summary="Twenty convolutions that correct the luma of a bicubic enlargement, the same at every scale",
             paper="Kim et al., Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016",
@@ -132,7 +132,7 @@ def srkit_models() -> list[Model]:
         Model(
             name="srcnn",
             build=lazy("srkit_builtin.srcnn:SRCNN"),
-            scales=(2, 3, 4),
+            scales=(1, 2, 3, 4),
             presets={"srcnn-915": {}, "srcnn-955": {"f2": 5}},
             summary="Three convolutions on the luma of a bicubic enlargement: the first network of its kind",
             paper="Dong et al., Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",

@@ -262,7 +262,7 @@ def test_training_improves_on_where_it_began(registry, photo, name):
         ("vdsr model.depth=1", "depth = 1: input should be greater than or equal to 2"),
         ("srcnn model.f2=2", "f2 = 2: input should be 1, 3 or 5"),
         ("srresnet scale=[2,3]", "is built for one scale, not [2, 3]"),
-        ("vdsr scale=8", "does not upscale x8; it offers x2, x3, x4"),
+        ("vdsr scale=8", "does not upscale x8; it offers x1, x2, x3, x4"),
     ],
 )
 def test_what_cannot_be_is_told(run_srkit, words, message):

@@ -38,6 +38,8 @@ LISTS = {
     "plugins uninstall packages": ("*", "srkit-a srkit-b srkit", "srkit itself is not a plugin"),
     "data fetch --scale": ("div2k *", "2 x3 two", "'two' is not a scale"),
     "data check --against": ("samples *", "samples . set55", "'set55' is neither a folder nor a dataset"),
+    "data degrade --degradation": ("samples -o pairs *", "blur noise nosie", "no degradation called 'nosie'"),
+    "data preview --degradation": ("samples *", "blur noise nosie", "no degradation called 'nosie'"),
     "data preview --augmentation": ("samples *", "dihedral mixup mixdown", "no augmentation called 'mixdown'"),
 }
 

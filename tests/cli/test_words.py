@@ -67,7 +67,7 @@ WRONG = {
     "resume and more": ("train --resume photos --model edsr", "--resume takes the run as it is"),
     "time": ("train --max-time soon", "'soon' is not a length of time"),
     "device": ("train --device gpu", "gpu"),
-    "scale": ("train --scale 7", "'edsr-baseline' does not upscale x7; it offers x2, x3, x4, x8"),
+    "scale": ("train --scale 7", "'edsr-baseline' does not upscale x7; it offers x1, x2, x3, x4, x8"),
     "nothing to train": ("train --model bicubic", "'bicubic' has no parameters to train"),
     "set": ("bench --models bicubic --sets set55", "no dataset called 'set55'; did you mean 'set5'?"),
     "set not there": ("bench --models bicubic --sets set5", "Set5 is not found"),

@@ -167,7 +167,7 @@ def test_what_a_checkpoint_can_be_wrong_in(tmp_path, registry):
 def test_no_network_is_ever_used_with_random_weights(registry):
     with pytest.raises(SrkitError, match="no trained weights for x2 here. Get some with 'srkit weights pull"):
         load_model(registry, "edsr-large", 2)
-    with pytest.raises(UsageError, match="does not upscale x5; it offers x2, x3, x4"):
+    with pytest.raises(UsageError, match="does not upscale x5; it offers x1, x2, x3, x4"):
         load_model(registry, "edsr", 5)
 
 

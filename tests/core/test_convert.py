@@ -309,7 +309,7 @@ def test_what_is_nearly_edsr_is_not_taken_for_it(registry):
             convert(registry, Path(f"{name}.pt"), Path("out.safetensors"))
         assert not Path("out.safetensors").exists()
     torch.save(authors(16).state_dict(), "x16.pt")
-    with pytest.raises(UsageError, match="'edsr' does not upscale x16; it offers x2, x3, x4, x8"):
+    with pytest.raises(UsageError, match="'edsr' does not upscale x16; it offers x1, x2, x3, x4, x8"):
         load_model(registry, "x16.pt", None)
 
 
