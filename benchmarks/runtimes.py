@@ -96,6 +96,7 @@ def commands(words: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str,
     taken: dict[str, list[float]] = {way: [] for way in options}
     with tempfile.TemporaryDirectory() as folder:
         source = photo(words.width, words.height, Path(folder) / "photo.jpg")
+        own = os.environ | {"SRKIT_CACHE": f"{folder}/cache"}  # so that auto tries anew what is the fastest now
         for turn in range(COMMANDS + 1):
             for way, more in options.items():
                 line = [sys.executable, "-m", "srkit", "upscale", str(source), "--model", words.model]
@@ -110,7 +111,7 @@ def commands(words: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str,
                     *more,
                 ]
                 begin = time.perf_counter()
-                done = subprocess.run(line, capture_output=True, text=True)
+                done = subprocess.run(line, capture_output=True, text=True, env=own)
                 if done.returncode:
                     raise SystemExit(f"{' '.join(line)}: {done.stderr.strip().splitlines()[-1]}")
                 taken[way] += [time.perf_counter() - begin] if turn else []
