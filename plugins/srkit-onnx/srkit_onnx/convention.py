@@ -66,11 +66,11 @@ def from_dict(values: Mapping[str, Any], what: str) -> Convention:
     """What `to_dict` gave, checked. CheckpointError, naming `what`, for anything else."""
     try:
         size = values.get("size")
-        whole = {"scale": int(values["scale"]), "multiple": int(values.get("multiple", 1))}
         field = values.get("receptive_field")
         words = {key: values.get(key, getattr(Convention, key)) for key in VALID}
         found = Convention(
-            **whole,
+            scale=int(values["scale"]),
+            multiple=int(values.get("multiple", 1)),
             **words,
             size=None if size is None else (int(size[0]), int(size[1])),
             receptive_field=None if field is None else int(field),

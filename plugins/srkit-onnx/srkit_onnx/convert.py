@@ -90,7 +90,7 @@ def onnx_of(program: Program, opset: int = OPSET) -> onnx.ModelProto:
                 program.program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], opset_version=opset,
                 verbose=False,
             )  # fmt: skip
-            model = made.model_proto
+            model = made.model_proto if made is not None else onnx.ModelProto()
         except Exception as error:
             raise SrkitError(f"torch cannot write this network as ONNX: {first_line(error)}") from error
     got = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)

@@ -195,7 +195,7 @@ def as_exported(original: Original, wanted: Wanted, sizes: Sizes) -> Made:
 
 def as_safetensors(original: Original, wanted: Wanted, sizes: Sizes) -> Made:
     """The weights alone, by the network's names; with the header of srkit's checkpoint where they are of one."""
-    net = original.net.net if original.multi_scale else original.net
+    net = weights_of(original.net, original)
     kind = {"fp16": torch.float16}.get(wanted.precision)
     tensors = {
         name: tensor.detach().cpu().to(kind if tensor.is_floating_point() else None).contiguous().clone()
@@ -208,11 +208,15 @@ def as_safetensors(original: Original, wanted: Wanted, sizes: Sizes) -> Made:
 
     def open_again(path: Path) -> Upscale:
         other = copy.deepcopy(original.net).cpu()
-        target = other.net if original.multi_scale else other
-        target.load_state_dict(load_file(path))
+        weights_of(other, original).load_state_dict(load_file(path))
         return other
 
     return Made(replace(sizes, tile=None), save, open_again)
+
+
+def weights_of(net: nn.Module, original: Original) -> nn.Module:
+    """The module that holds them: of one scale of several that below it."""
+    return net.get_submodule("net") if original.multi_scale else net
 
 
 def header_of(origin: str) -> dict[str, str]:

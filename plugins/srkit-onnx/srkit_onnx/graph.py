@@ -44,7 +44,7 @@ class Graph:
 
     @cached_property
     def data(self) -> bytes:
-        return self.model.SerializeToString()
+        return bytes(self.model.SerializeToString())
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         size = path.stat().st_size
         if size > LARGEST:
             raise CheckpointError(f"'{path}' has {size:,} bytes, and an ONNX file has at most {LARGEST:,}")
-        model = onnx.ModelProto.FromString(path.read_bytes())
+        model: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
     except CheckpointError:
         raise
     except OSError as error:

@@ -60,9 +60,8 @@ def shapes(graph: Graph, run: Run, said: Mapping[str, str]) -> Iterator[Conventi
             fixed = sides_of(graph, layout, channels)
             if fixed is None or ((said.get("channels", LUMA) == LUMA) != (channels == 1) and "channels" in said):
                 continue
-            for size in [fixed] if None not in fixed else [partly(fixed, size) for size in SIZES]:
-                shape = (1, channels, *size) if layout == "nchw" else (1, *size, channels)
-                made = attempt(run, np.full(shape, 0.5).astype(graph.input.dtype))
+            for size in dict.fromkeys(partly(fixed, size) for size in SIZES):
+                made = attempt(run, gray(layout, channels, size).astype(graph.input.dtype))
                 if made is None or (found := enlarged(made.shape, channels, size)) is None:
                     continue
                 word = LUMA if channels == 1 else ORDERS[0]
@@ -82,6 +81,10 @@ def sides_of(graph: Graph, layout: str, channels: int) -> tuple[int | None, int 
 
 def partly(fixed: tuple[int | None, int | None], size: tuple[int, int]) -> tuple[int, int]:
     return fixed[0] or size[0], fixed[1] or size[1]
+
+
+def gray(layout: str, channels: int, size: tuple[int, int]) -> np.ndarray:
+    return np.full((1, channels, *size) if layout == "nchw" else (1, *size, channels), 0.5)
 
 
 def attempt(run: Run, values: np.ndarray) -> np.ndarray | None:
@@ -108,8 +111,7 @@ def sized(graph: Graph, run: Run, how: Convention) -> Convention:
         return how
     channels = 1 if how.channels == LUMA else 3
     for multiple, size in ((1, ODD), *((each, (3 * each, 5 * each)) for each in MULTIPLES)):
-        shape = (1, channels, *size) if how.layout == "nchw" else (1, *size, channels)
-        made = attempt(run, np.full(shape, 0.5).astype(graph.input.dtype))
+        made = attempt(run, gray(how.layout, channels, size).astype(graph.input.dtype))
         if made is not None and enlarged(made.shape, channels, size) == (how.layout_out, how.scale):
             return replace(how, multiple=multiple, size=None)
     return how
