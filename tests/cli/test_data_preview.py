@@ -147,3 +147,26 @@ def test_the_command_on_the_page_makes_its_picture(run_srkit, tmp_path):
         for i in (0, 1, 3):  # how LR was degraded may be another's draw in another torch
             assert np.array_equal(mine[i], there[i])
         assert not np.array_equal(there[0], there[2])
+
+
+def test_each_degradation_is_seen_alone_and_then_all_in_turn(run_srkit, pictures, tmp_path):
+    words = ("data", "preview", pictures, "--scale", 2, "--patch", 40, "--count", 2, "-o", "s.png")
+    code, out, err = run_srkit(*words, "--degradation", "jpeg,noise", "--set", "jpeg.quality=[20,20]")
+    assert (code, err) == (0, "")
+    assert out == f"2 patches of {pictures} x2, jpeg, noise, all in turn: s.png\n"
+    sheet = read_rgb(tmp_path / "s.png")
+    side, rows = 160, []
+    width = (sheet.shape[1] - MARGIN) // 5
+    for r in range(2):
+        y = LABEL + r * (side + MARGIN)
+        rows.append([sheet[y : y + side, MARGIN + c * width :][:, :side].astype(int) for c in range(5)])
+    for lr, hr, jpeg, noise, both in rows:
+        assert np.abs(hr - lr).mean() > 0
+        assert 0 < np.abs(jpeg - lr).mean() < 30
+        assert len({each.tobytes() for each in (lr, jpeg, noise, both)}) == 4
+    (tmp_path / "run.toml").write_text('[[degradation]]\nname = "blur"\nprob = 0.0\n')
+    code, out, _ = run_srkit(*words, "--run", "run.toml")
+    assert (code, out) == (0, f"2 patches of {pictures} x2, blur: s.png\n")
+    code, _, err = run_srkit(*words, "--run", "run.toml", "--degradation", "jpeg")
+    assert code == 2
+    assert "leave --degradation and --set out" in err

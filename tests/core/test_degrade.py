@@ -218,3 +218,17 @@ def test_pairs_of_one_size_that_names_do_not_tell_are_an_error(tmp_path, photo, 
 def test_the_options_are_refused_without_a_component():
     with pytest.raises(UsageError):
         Run(degradation=[{"prob": 0.5}])
+
+
+def test_a_restoring_network_is_tiled_to_the_bit_in_16_bits_too(tmp_path, photo):
+    torch.manual_seed(0)
+    values = {**QUICK, "scale": 1, "steps": 2, "degradation": ["noise"]}
+    done = srkit.fit(values, out=tmp_path / "run", device="cpu", progress=False)
+    deep = photo[:70, :90].astype(np.uint16) * np.uint16(257) + np.uint16(5)
+    for pixels in (photo[:70, :90], deep):
+        whole, tiled = (done.load(tile=tile).upscale(pixels) for tile in (0, 32))
+        assert whole.shape == pixels.shape
+        assert whole.dtype == pixels.dtype
+        assert np.array_equal(whole, tiled)
+    with pytest.raises(UsageError, match="x1"):
+        done.load(scale=2)
