@@ -67,7 +67,7 @@ class Blur(nn.Module):
         unit = image.shape[-1] / size[1] if self.pixels == "lr" else 1.0
         sigma = (unit * self.sigma[0], unit * self.sigma[1])
         kernels = random_kernels(
-            len(image), self.kernel_prob, self.sinc_prob, sigma, self.betag, self.betap, self.sizes
+            len(image), self.kernel_prob, self.sinc_prob, sigma, self.betag, self.betap, sizes=self.sizes
         )
         return in_light(image, lambda light: blurred(light, kernels), self.linear)
 
