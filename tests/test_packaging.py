@@ -17,10 +17,11 @@ MODULES = {"pillow": "PIL", "mlflow-skinny": "mlflow"}  # where the module is no
 #: distribution -> what needs it, where the package itself does not import it
 IMPORTED_BY_OTHERS = {
     "alembic": "mlflow's SQLite store", "sqlalchemy": "mlflow's SQLite store", "pillow": "mlflow's log_image",
-    "tensorboard": "torch.utils.tensorboard", "pyvips-binary": "pyvips",
+    "tensorboard": "torch.utils.tensorboard", "pyvips-binary": "pyvips", "onnxscript": "torch.onnx",
+    "h11": "uvicorn's protocol, which srkit-server changes", "python-multipart": "starlette's forms",
 }  # fmt: skip
 #: what a package imports only where it is there, or in tests
-OPTIONAL = {"IPython", "imagecodecs", "matplotlib", "pandas", "pillow_heif", "polars", "pytest"}
+OPTIONAL = {"IPython", "av", "imagecodecs", "matplotlib", "pandas", "pillow_heif", "polars", "pytest"}
 
 
 def project(folder: Path) -> dict:
