@@ -361,10 +361,10 @@ def tab(page: Browser, name: str) -> None:
     page.run(f"[...document.querySelectorAll('[role=tab]')].find((e) => e.innerText === {json.dumps(name)}).click()")
 
 
-def test_the_other_tabs(page, cat):
+def test_the_other_tabs(page, photo_file):
     tab(page, "Compare")
     page.wait_for("!!document.querySelector('picture-drop[single] input')")
-    page.choose_files("picture-drop[single] input", cat)
+    page.choose_files("picture-drop[single] input", photo_file)  # large enough for three crops
     page.wait_for("!document.querySelector('#compare-start').disabled")
     page.click("#compare-start")
     page.wait_for("!!document.querySelector('#trial iframe')", 120 * SLOW)
