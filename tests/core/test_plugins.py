@@ -235,6 +235,7 @@ OTHERWISE = {
     "div2k": {"evaluate/protocol.py"},
     "torch": {"cli/bench.py", "evaluate/bench_about.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
               "evaluate/history.py", "evaluate/machine.py", "testing/kit.py", "weights/kept.py"},
+    "span": {"cli/display.py"},
     "ssim": {"evaluate/published.py"},
     "psnr": {"cli/bench_report.py", "evaluate/bench_crops.py", "evaluate/gallery.py", "evaluate/published.py",
              "evaluate/report.py", "evaluate/selection.py", "sweep/report.py"},
