@@ -69,7 +69,8 @@ def trained(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         rgb = np.asarray(photo.convert("RGB"))[60 : 60 + SIDE, 100 : 100 + SIDE]
     result = srkit.fit(
         model={"name": row["name"], **row["small"]}, scale=scale, steps=1, batch=2, patch=PATCH, data=str(pictures),
-        validation=str(pictures), out=folder / "run", progress=False, device="cpu", precision="fp32",
+        degradation=["noise"], validation=str(pictures), out=folder / "run", progress=False, device="cpu",
+        precision="fp32",
     )  # fmt: skip
     best = result.folder / "best.safetensors"
     written = folder / "written.pth"

@@ -88,7 +88,7 @@ def srkit_models() -> list[Model]:
         Model(
             name="mdsr",
             build=lazy("srkit_builtin.mdsr:MDSR"),
-            scales=POWERS_OF_TWO_OR_3,
+            scales=POWERS_OF_TWO_OR_3[1:],
             multi_scale=True,
             presets={
                 "mdsr-small": {"n_resblocks": 8, "n_feats": 32},

@@ -155,7 +155,10 @@ def width(tensors: Tensors, module: str) -> int:
 
 
 def scale_of(tensors: Tensors, module: str) -> int:
-    """The scale of an upsampler: the product of its steps, each of which makes s*s times the channels. 0 if none."""
+    """The scale of an upsampler: the product of its steps, each of which makes s*s times the channels; 1 without steps.
+
+    0 where it is none.
+    """
     scale = 1
     for k in range(0, 16, 2):
         step = tensors.get(f"{module}.{k}.weight")
@@ -164,7 +167,7 @@ def scale_of(tensors: Tensors, module: str) -> int:
         if step.ndim != 4 or not step.shape[1]:
             return 0
         scale *= math.isqrt(step.shape[0] // step.shape[1])
-    return scale if scale > 1 and (scale == 3 or scale & (scale - 1) == 0) else 0
+    return scale if scale == 3 or scale & (scale - 1) == 0 else 0
 
 
 def fits(build: type[nn.Module], scale: Any, tensors: Tensors, **options: int) -> bool:

@@ -65,6 +65,7 @@ def upsampled(n_feats: int, factor: int) -> list[nn.Module]:
 def receptive_field(scale: int, *, n_resblocks: int, **_: object) -> int:
     """LR pixels to each side that can change an output pixel.
 
-    Four of the first 9x9, one of each 3x3 up to the first upsampling; what follows reaches two further.
+    Four of the first 9x9, one of each 3x3 up to the first upsampling; what follows reaches two further. At x1 there is
+    no upsampling, and the last 9x9 reaches four further.
     """
-    return 4 + 2 * n_resblocks + 1 + 1 + 2
+    return 4 + 2 * n_resblocks + 1 + (4 if scale == 1 else 1 + 2)

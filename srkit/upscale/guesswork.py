@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 GUESSWORK = 10.0  # levels of 255: where the expected error is larger, the detail is mostly invented
 
@@ -76,6 +75,8 @@ def guesswork(levels: np.ndarray, rgb: np.ndarray, text: np.ndarray | None = Non
 
     text: H,W bool, where the input has text, if that is known.
     """
+    from scipy import ndimage  # heavy, and public names of srkit are in this module
+
     doubtful = levels > GUESSWORK
     if not doubtful.any():
         return Guesswork(0.0, ())
@@ -109,6 +110,8 @@ def what_is(inside: np.ndarray, coherence: np.ndarray, text: np.ndarray | None) 
 
 def coherence_of(rgb: np.ndarray, side: int) -> np.ndarray:
     """H,W in [0, 1]: 1 where all gradients around a pixel have one direction, 0 where they have every one."""
+    from scipy import ndimage
+
     gray = rgb.mean(axis=2)
     y, x = (ndimage.sobel(gray, axis=axis) for axis in (0, 1))
     yy, xx, xy = (ndimage.uniform_filter(part, side) for part in (y * y, x * x, x * y))

@@ -10,6 +10,7 @@ import torch
 
 from srkit.checkpoint import read_about
 from srkit.defaults import TAG_OF_PHOTOS, TAG_OF_TABLES
+from srkit.errors import UsageError
 from srkit.fetch import file_sha256
 from srkit.nets import Loaded, precision_of, precision_on
 from srkit.plugins import Choice, Registry
@@ -72,7 +73,7 @@ class Ladder:
             path = find_checkpoint(self.word, self.downloads)
             if is_own(path):
                 return tuple(sorted(read_about(path)["scales"]))
-            return (self.load(self.scale).scale,)
+            return (self.own_scale(),)
         name, tag = split_tag(self.registry, self.word)
         model = self.registry.choose("model", name)
         offered = model.component.scales
@@ -81,6 +82,15 @@ class Ladder:
         runs = [] if tag else [about for _, about in trained_runs() if matches(about, model, self.word)]
         with_weights = [s for s in offered if registered(model, s, tag) or any(s in about["scales"] for about in runs)]
         return tuple(sorted(with_weights)) or (self.load(self.scale).scale,)  # raises NoWeights, with what to do
+
+    def own_scale(self) -> int:
+        """The scale of a foreign file: the one asked for where the file does not say, else the one that it says."""
+        try:
+            return self.load(self.scale).scale
+        except UsageError:
+            if self.scale is None:
+                raise
+        return self.load(None).scale
 
     def load(self, scale: int | None) -> Loaded:
         """The network for one scale."""

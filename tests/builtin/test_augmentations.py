@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms import functional as reference
 
 from srkit import Batch, imresize
-from srkit.data.sampler import Batches
+from srkit.data.sampler import Batches, Cut
 from tests.builtin.conftest import apply, build, cut, numbers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,9 +67,12 @@ class FixedSampler:
     batch, patch = 4, 16
     resident = ()  # nothing to cut ahead of the step
 
-    def __call__(self, step, rows):
+    def cut(self, step, rows):
         ramp = torch.linspace(0, 1, 32).expand(4, 3, 32, 32)
-        return Batch(ramp[rows, :, ::2, ::2], ramp[rows])
+        return Cut(ramp[rows], ramp[rows, :, ::2, ::2], torch.ones(len(rows), dtype=torch.bool))
+
+    def finish(self, cut):
+        return Batch(cut.lr, cut.hr)
 
 
 # colour -------------------------------------------------------------------------------------------------------------

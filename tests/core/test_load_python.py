@@ -52,7 +52,7 @@ def test_the_attributes(checkpoint):
     assert (loaded.scales, loaded.licence) == ((2,), "")
     assert loaded.model.component.name == "edsr"
     small = srkit.load("edsr-small@bicubic")
-    assert (small.scales, small.licence) == ((2, 3), "CC-BY-SA-4.0")
+    assert (small.scales, small.licence) == ((2, 3, 4), "CC-BY-SA-4.0")
 
 
 def test_a_multi_scale_network_at_its_scale_is_called_as_any_other(registry):

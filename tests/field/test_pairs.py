@@ -256,7 +256,7 @@ def test_gray_of_twelve_bits_in_a_dataset_has_its_range_said(tmp_path):
     deep = np.linspace(0, 4095, 24 * 36).reshape(24, 36).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "a.png")
     (pair,) = folder(tmp_path, range=[0, 4095])
-    np.testing.assert_array_equal(pair.hr[..., 0], np.floor(deep * (255 / 4095) + 0.5))
+    np.testing.assert_array_equal(pair.hr[..., 0], np.floor(deep * (65535 / 4095) + 0.5))
     with pytest.raises(UsageError, match="black must be less than white"):
         folder(tmp_path, range=[9, 1])
 

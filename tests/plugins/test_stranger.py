@@ -15,11 +15,11 @@ EXAMPLE = ROOT / "plugins/examples/srkit-tiny"
 
 
 def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp_path: Path, photo):
-    copy = tmp_path / "srkit-hat"
+    copy = tmp_path / "srkit-cap"
     copy.mkdir()
     for name in ("pyproject.toml", "srkit_tiny.py", "test_srkit_tiny.py"):
-        text = (EXAMPLE / name).read_text().replace("tiny", "hat")
-        (copy / name.replace("tiny", "hat")).write_text(text)
+        text = (EXAMPLE / name).read_text().replace("tiny", "cap")
+        (copy / name.replace("tiny", "cap")).write_text(text)
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SRKIT_", "PYTHON"))}
     environment["SRKIT_CACHE"] = os.environ["SRKIT_CACHE"]
@@ -41,30 +41,30 @@ def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp
         return {plugin["name"]: plugin["package"] for plugin in plugins if plugin["kind"] == "model"}
 
     before = models()
-    assert "hat" not in before
+    assert "cap" not in before
     installed = call("-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", str(copy))
     assert installed.returncode == 0, installed.stderr
-    assert models() == {**before, "hat": "srkit-hat"}
-    assert "width" in srkit("plugins hat")
+    assert models() == {**before, "cap": "srkit-cap"}
+    assert "width" in srkit("plugins cap")
     heavy = "import sys; from srkit.cli import run; run(['plugins']); assert 'torch' not in sys.modules"
     assert call("-c", heavy).returncode == 0, "the example imports torch only when it builds"
 
     Image.fromarray(photo[:31, :45]).save(tmp_path / "photo.png")
-    assert "has no trained weights" in call("-m", "srkit", "upscale", "photo.png", "--model", "hat").stderr
+    assert "has no trained weights" in call("-m", "srkit", "upscale", "photo.png", "--model", "cap").stderr
     table = srkit(
-        "train --model hat --steps 40 --set lr=1e-3 --set batch=4", "bench --scales 2", "upscale photo.png --model hat"
+        "train --model cap --steps 40 --set lr=1e-3 --set batch=4", "bench --scales 2", "upscale photo.png --model cap"
     )
     scored = [line.split()[0] for line in table.splitlines() if "samples" in line]
-    assert {"nearest", "bicubic", "lanczos", "edsr-small", "hat"} <= set(scored)
-    assert loaded(tmp_path / "photo_hat_x2.png").size == (90, 62)
+    assert {"nearest", "bicubic", "lanczos", "edsr-small", "cap"} <= set(scored)
+    assert loaded(tmp_path / "photo_cap_x2.png").size == (90, 62)
     own = call("-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy))
     assert own.returncode == 0, own.stdout
 
-    assert call("-m", "pip", "uninstall", "--yes", "srkit-hat").returncode == 0
+    assert call("-m", "pip", "uninstall", "--yes", "srkit-cap").returncode == 0
     assert models() == before
-    gone = call("-m", "srkit", "upscale", "photo.png", "--model", "runs/hat_x2")
+    gone = call("-m", "srkit", "upscale", "photo.png", "--model", "runs/cap_x2")
     assert gone.returncode == 1
-    assert "was made with 'srkit-hat:hat' 0.1.0 and needs the plugin 'srkit-hat'" in gone.stderr
+    assert "was made with 'srkit-cap:cap' 0.1.0 and needs the plugin 'srkit-cap'" in gone.stderr
 
 
 def test_the_wheel_holds_both_packages_and_the_photographs(tmp_path: Path):

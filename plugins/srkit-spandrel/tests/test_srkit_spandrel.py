@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,8 +147,11 @@ def test_a_restoration_model_is_a_scale_of_one(run_srkit, tmp_path, photo):
     Image.fromarray(photo[:31, :45]).save("photo.png")
     assert run_srkit("upscale", "photo.png", "--model", path, "-o", "same.png")[0] == 0
     np.testing.assert_array_equal(np.asarray(Image.open("same.png")), photo[:31, :45])
-    code, out, _ = run_srkit("bench", path, "--sets", "samples", "--scales", "1", "--json")
-    assert code == 0
+    for folder, worse in (("set/HR", 0), ("set/LR", 9)):
+        Path(folder).mkdir(parents=True)
+        Image.fromarray(photo[:64, :80] // 2 + np.uint8(worse)).save(f"{folder}/a.png")
+    code, out, err = run_srkit("bench", path, "--sets", "set", "--scales", "1", "--json")
+    assert code == 0, err
     assert [row["scale"] for row in json.loads(out)["rows"] if row["model"] == str(path)] == [1]
 
 
