@@ -126,7 +126,7 @@ def assemble(
     model = registry.choose("model", run.model.name, run.model.options)
     check_fits(run, model, world)
     check_degradation(run, registry)
-    labels_of(run)
+    labels = labels_of(run)
     metrics = [built_metrics(registry, part) for part in run.validation]
 
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
@@ -147,8 +147,8 @@ def assemble(
     apart = is_apart(run, registry, world)
     samplers = open_training(run, registry, device, display, world, resident=resident, apart=apart)
     validation = [
-        ValidationSet(label, part, open_validation(run, registry, part, display, world), *measures)
-        for label, part, measures in zip(labels_of(run), run.validation, metrics, strict=True)
+        ValidationSet(label, part, open_validation(run, registry, part, display, world, chosen[0]), chosen, built)
+        for label, part, (chosen, built) in zip(labels, run.validation, metrics, strict=True)
     ]
     batches = Batches(
         samplers,
@@ -297,11 +297,12 @@ def open_training(
     return samplers
 
 
-def open_validation(run: Run, registry: Registry, part: Part, display: Display, world: World) -> dict[int, Store]:
+def open_validation(
+    run: Run, registry: Registry, part: Part, display: Display, world: World, selection: Selection
+) -> dict[int, Store]:
     """The packs of a [validation] by scale; packed where needed. Pictures that are left out are said."""
     packs = world.one_after_another(lambda: {s: pack(run, registry, part, s, display, world) for s in run.scales})
-    protocol = selections_of(part, registry)[0].protocol
-    stores = {scale: scorable(store, protocol, scale) for scale, (store,) in packs.items()}
+    stores = {scale: scorable(store, selection.protocol, scale) for scale, (store,) in packs.items()}
     for store in stores.values():
         say_left_out(display, "what can be scored", store.left_out)
     return stores
