@@ -1,11 +1,12 @@
 """Seconds per megapixel of one network in every runtime that is installed, and of `srkit upscale --backend auto`.
 
-    python benchmarks/runtimes.py [--model edsr-small] [--scale 2] [--side 384] [--rounds 7] [--threads 2] [--out DIR]
+    python benchmarks/runtimes.py [--model edsr-small] [--scale 2] [--side 384] [--rounds 3] [--threads 2] [--out DIR]
 
-One run, same pixels: a tile of a photograph, side times side, by each backend in each precision it states, in turns, so
-that the machine's moods are shared; the median. Loss is PSNR (protocol y) on the sample pictures against PyTorch in
-fp32. Then whole commands, file to file, each in a process of its own, the best of three: a photograph of --width times
---height pixels by each of them and by auto, whose ratio to the fastest is printed. A megapixel is of the result.
+One run, same pixels: a tile of a photograph, side times side, by each backend in each precision it states, in processes
+of their own, in turns, --rounds times, so that the machine's moods are shared; the median. Loss is PSNR (protocol y) on
+the sample pictures against PyTorch in fp32. Then whole commands, file to file, each in a process of its own, the best
+of three: a photograph of --width times --height pixels by each of them and by auto, whose ratio to the fastest is
+printed. A megapixel is of the result.
 
 A runtime that is not installed is named as missing. --out writes README.md and runtimes.json there.
 """
@@ -26,6 +27,7 @@ import torch
 import srkit
 from srkit.errors import one_line
 from srkit.evaluate.machine import processor
+from srkit.malloc import keep_freed_memory
 from srkit.nets import pick_device
 from srkit.weights.find import quietly
 from srkit.weights.loading import load_model
@@ -35,38 +37,58 @@ WANTED = (
     ("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"),
     ("openvino", "bf16"),
 )  # fmt: skip
+CALLS = 7  # tiles of each process
 COMMANDS = 3  # times that each command is run
 
 
 def rows_of(words: argparse.Namespace, registry: srkit.Registry) -> list[dict[str, Any]]:
-    """A row for each backend in each precision: seconds of a tile and dB lost, or why there are none."""
-    place = pick_device("cpu")
-    loaded = load_model(registry, words.model, words.scale, place, quietly)
-    race = Race(registry, loaded, place, words.side, lambda done, total, name: None)
-    psnr, _ = race.scored(race.upscaler(None))
-    calls, rows = [], []
-    for name, precision in found(registry):
-        row: dict[str, Any] = {"backend": name, "precision": precision, "why": ""}
-        rows.append(row)
-        try:
-            call = race.upscaler(registry.choose("backend", name, {"precision": precision}))
-            row["lost"] = psnr - race.scored(call)[0]
-            calls.append((row, call))
-        except Exception as error:
-            row["why"] = one_line(error)
-    lr = race.tile(words.side)
-    for row, call in calls:
+    """A row for each backend in each precision: seconds of a tile and dB lost, or why there are none.
+
+    Each runs in processes of its own: the threads of one runtime spin for a while after their work and would take
+    processor time from the next, which made PyTorch look 45 % slower here.
+    """
+    rows: list[dict[str, Any]] = [{"backend": name, "precision": each, "why": ""} for name, each in found(registry)]
+    for turn in range(words.rounds):
+        for row in rows:
+            if row["why"]:
+                continue
+            line = [sys.executable, __file__, "--model", words.model, "--scale", str(words.scale)]
+            line += ["--side", str(words.side), "--threads", str(words.threads)]
+            line += ["--only", row["backend"], row["precision"], *([] if turn else ["--score"])]
+            done = subprocess.run(line, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"{' '.join(line)}: {done.stderr.strip().splitlines()[-1]}")
+            answer = json.loads(done.stdout.splitlines()[-1])
+            row.setdefault("taken", []).extend(answer.pop("taken", []))
+            row |= answer
+    megapixels = (words.side * words.scale) ** 2 / 1e6
+    for row in rows:
+        if not row["why"]:
+            row["seconds_per_megapixel"] = median(row["taken"]) / megapixels
+    return rows
+
+
+def measure(words: argparse.Namespace, registry: srkit.Registry) -> dict[str, Any]:
+    """What one process measures of one runtime: seconds of each tile, with --score the dB lost, or why not."""
+    keep_freed_memory()  # as the command does
+    name, precision = words.only
+    loaded = load_model(registry, words.model, words.scale, pick_device("cpu"), quietly)
+    race = Race(registry, loaded, pick_device("cpu"), words.side, lambda done, total, name: None)
+    answer: dict[str, Any] = {}
+    try:
+        call = race.upscaler(registry.choose("backend", name, {"precision": precision}))
+        if words.score:
+            answer["lost"] = race.scored(race.upscaler(None))[0] - race.scored(call)[0]
+        lr = race.tile(words.side)
         call(lr)  # the first one chooses kernels
-        row["taken"] = []
-    for _ in range(words.rounds):
-        for row, call in calls:
+        answer["taken"] = []
+        for _ in range(CALLS):
             begin = time.perf_counter()
             call(lr)
-            row["taken"].append(time.perf_counter() - begin)
-    megapixels = (words.side * words.scale) ** 2 / 1e6
-    for row, _ in calls:
-        row["seconds_per_megapixel"] = median(row.pop("taken")) / megapixels
-    return rows
+            answer["taken"].append(time.perf_counter() - begin)
+    except Exception as error:
+        return {"why": one_line(error)}
+    return answer
 
 
 def found(registry: srkit.Registry) -> list[tuple[str, str]]:
@@ -144,16 +166,21 @@ def main() -> None:
     parser.add_argument("--model", default="edsr-small")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--side", type=int, default=384, help="of the tile, in LR pixels")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--width", type=int, default=1632)
     parser.add_argument("--height", type=int, default=1224)
     parser.add_argument("--tiles-only", action="store_true", help="no whole commands")
+    parser.add_argument("--only", nargs=2, metavar=("BACKEND", "PRECISION"), help="what one process measures")
+    parser.add_argument("--score", action="store_true", help="of --only: the PSNR lost, too")
     parser.add_argument("--out", type=Path)
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
     os.environ["OMP_NUM_THREADS"] = str(words.threads)  # of the commands
     registry = srkit.load_plugins()
+    if words.only:
+        print(json.dumps(measure(words, registry)))
+        return
     rows = rows_of(words, registry)
     whole = {} if words.tiles_only else commands(words, rows)
     packages = sorted({entry.package for entry in registry.of("backend")})

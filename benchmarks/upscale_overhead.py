@@ -2,7 +2,6 @@
 
     python benchmarks/upscale_overhead.py time            2 and 8 megapixels in, each against the bare network
     python benchmarks/upscale_overhead.py memory          10, 100 and 400 megapixels out, each in a process of its own
-    python benchmarks/upscale_overhead.py runtimes        a tile of 384x384 in torch and in onnxruntime, if installed
 
 time: the best of three; the network alone is called once on the whole picture, as `net(lr)`: in a process of its own,
 as torch runs it ("plain"), and beside the command with freed memory kept as the command keeps it ("kept"). memory: the
@@ -130,45 +129,9 @@ def highest(process: subprocess.Popen) -> int:
     return peak
 
 
-def runtimes(model: str, scale: int) -> list[dict]:
-    """Seconds for one tile of 384x384."""
-    import torch
-
-    import srkit
-
-    loaded = srkit.load(model, scale, device="cpu")
-    net = loaded.net.eval()
-    lr = torch.rand(1, 3, 384, 384)
-    calls = {}
-    last = net.to(memory_format=torch.channels_last)
-    wide = lr.contiguous(memory_format=torch.channels_last)
-    calls["torch fp32, as srkit runs it"] = lambda: last(wide)
-    try:
-        import onnxruntime
-
-        with tempfile.TemporaryDirectory() as folder:
-            torch.onnx.export(net, (lr,), f"{folder}/net.onnx", dynamo=True, verbose=False)
-            session = onnxruntime.InferenceSession(f"{folder}/net.onnx", providers=["CPUExecutionProvider"])
-        feed = {session.get_inputs()[0].name: lr.numpy()}
-        calls["onnxruntime fp32"] = lambda: session.run(None, feed)
-    except ImportError as error:
-        print(f"without onnxruntime: {error}")
-    best = {name: [] for name in calls}
-    with torch.inference_mode():
-        for _ in range(12):  # in turns, so that the machine's moods are shared
-            for name, call in calls.items():
-                begin = time.perf_counter()
-                call()
-                best[name].append(time.perf_counter() - begin)
-    found = [{"runtime": name, "seconds": sorted(taken)[len(taken) // 2]} for name, taken in best.items()]
-    for row in found:
-        print(f"{row['runtime']}: {row['seconds']:.4f} s, {row['seconds'] / found[-1]['seconds']:.3f} of the last")
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["time", "memory", "runtimes", "plain"])
+    parser.add_argument("what", choices=["time", "memory", "plain"])
     parser.add_argument("--model", default="edsr-small")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--megapixels", default="10,100,400")
@@ -181,10 +144,8 @@ def main() -> None:
     keep_freed_memory()
     if options.what == "time":
         found = times(options.model, options.scale)
-    elif options.what == "memory":
-        found = memory(options.model, options.scale, [int(each) for each in options.megapixels.split(",")])
     else:
-        found = runtimes(options.model, options.scale)
+        found = memory(options.model, options.scale, [int(each) for each in options.megapixels.split(",")])
     if options.out:
         options.out.write_text(
             json.dumps({"what": options.what, "threads": os.cpu_count(), "rows": found}, indent=1) + "\n"
