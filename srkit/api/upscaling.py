@@ -140,7 +140,8 @@ class FilePlan:
         whole: (width, height) that the whole picture has at the result's size; another where a sheet crops or pads it.
         offset: (x, y) of the whole picture's corner in the result: negative where it is cropped, positive where padded.
         chain: the scales of the networks, one after the other; empty where none enlarges.
-        models: `{"x2": {"name": ..., "weights_sha256": ...}}` for each of them.
+        models: `{"x2": {"name": ..., "weights_sha256": ...}}` for each of them; with the backend "auto" also "backend"
+            (empty for PyTorch) and "precision".
         depth: bits of a channel of the result.
         dpi: what the result says of its pixels to the inch; None for nothing.
         notices: what the user should know: of the sheet, of sharpness in print, of what the format cannot keep.

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import sys
-import traceback
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -22,10 +21,12 @@ from starlette.types import Receive, Scope, Send
 
 import srkit
 from srkit_server.guard import Guard
-from srkit_server.jobs import Full, Job, Jobs, TimedOut, TooLarge
+from srkit_server.jobs import Full, Job, Jobs, TimedOut, TooLarge, unforeseen
 from srkit_server.options import Options
 from srkit_server.page import documented, html
 from srkit_server.receive import Refused, received
+
+LOG = logging.getLogger(__name__)
 
 RETRY = 20  # seconds until one who found the queue full may come again
 SENDING = 16  # pictures that may be received at a time
@@ -42,7 +43,8 @@ STATUS: tuple[tuple[type[srkit.SrkitError], int], ...] = (
     (srkit.UsageError, 422),
     (srkit.SrkitError, 500),
 )
-TOLD = ("Srkit-Model", "Srkit-Licence", "Srkit-Weights", "Srkit-Size", "Srkit-Seconds", "Srkit-Waited", "Srkit-Notices")
+TOLD = ("Srkit-Model", "Srkit-Licence", "Srkit-Weights", "Srkit-Runtime", "Srkit-Size", "Srkit-Seconds", "Srkit-Waited",
+        "Srkit-Notices")  # fmt: skip
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -111,7 +113,7 @@ async def page(request: Request) -> Response:
 
 
 async def openapi(request: Request) -> Response:
-    return JSONResponse(documented(jobs_of(request).limits))
+    return JSONResponse(documented(jobs_of(request)))
 
 
 async def health(request: Request) -> Response:
@@ -302,6 +304,7 @@ def told(jobs: Jobs, job: Job) -> dict[str, str]:
         "Srkit-Model": ", ".join(names),
         "Srkit-Licence": ", ".join(licences),
         "Srkit-Weights": ", ".join(model["weights_sha256"] for model in used.values()),
+        "Srkit-Runtime": job.runtime,
         "Srkit-Size": "x".join(map(str, job.plan.size)),
         "Srkit-Seconds": f"{job.seconds:.3f}",
         "Srkit-Waited": f"{job.waited:.3f}",
@@ -344,5 +347,5 @@ async def not_there(request: Request, error: Exception) -> Response:
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    traceback.print_exception(error, file=sys.stderr)
-    return JSONResponse({"error": f"unexpected {type(error).__name__}; the server's log says more"}, 500)
+    LOG.error("unexpected, at %s", request.url.path, exc_info=error)
+    return JSONResponse({"error": unforeseen(error)}, 500)

@@ -15,6 +15,7 @@ All may be called from any thread. Only `plan`, `submit` and the worker's own th
 that a caller with an event loop calls those two in a thread. Importing this imports no torch.
 """
 
+import logging
 import secrets
 import shutil
 import threading
@@ -22,16 +23,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import srkit
+from srkit_server.limits import Limits
 from srkit_server.options import Options, nearest, shown
 from srkit_server.private import PrivateFolder
 
+LOG = logging.getLogger(__name__)  # for the owner: what clients are told only in a line
+
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 LOADED = 2  # models that are held in memory
+AUTO = "auto"  # the fastest backend that loses next to nothing, as `srkit.load` takes it
 SWEEP = 30.0  # seconds between two looks for what is old
 
 
@@ -47,24 +51,6 @@ class TimedOut(srkit.SrkitError):
     """The job took longer than it may."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one may ask of a server.
-
-    upload: bytes of a picture. pixels: of a picture. result_pixels: of what is made of it. seconds: that a job may be
-    computed. waiting: jobs in the queue, that which is computed not among them. kept: seconds until the files of a job
-    that ended are deleted. disk: bytes that those take together; the oldest go first.
-    """
-
-    upload: int = 64_000_000
-    pixels: int = 50_000_000
-    result_pixels: int = 200_000_000
-    seconds: float = 900.0
-    waiting: int = 8
-    kept: float = 3600.0
-    disk: int = 4_000_000_000
-
-
 class Job:
     """A picture to be made. All is read-only but by `Jobs`.
 
@@ -78,6 +64,7 @@ class Job:
         notices: what the user should know.
         result: the file, once it is done.
         confidence: the map, where one was asked for.
+        runtime: what the networks ran in, `openvino in bf16`; empty where none did.
         error: an SrkitError with one line, where it failed or was cancelled.
         seconds: that it was computed.
         waited: seconds in the queue.
@@ -92,6 +79,7 @@ class Job:
         self.result: Path | None = None
         self.confidence = confidence
         self.error: srkit.SrkitError | None = None
+        self.runtime = ""
         self.seconds = self.waited = 0.0
         self.made = time.monotonic()
         self.ended_at: float | None = None
@@ -153,7 +141,8 @@ class Job:
 class Jobs:
     """The queue, its worker, its files and the models that are loaded.
 
-    models: what clients may name, as `srkit.list_models` finds it when this is made. limits: as `Limits`.
+    models: what clients may name, as `srkit.list_models` finds it when this is made. backends: likewise, with the
+    precisions of each. limits: as `Limits`.
     device, tile: as `srkit.load` takes them; a job that is cancelled ends with its tile. within: where its private
     folder is made, the system's temporary one if None.
     """
@@ -167,7 +156,9 @@ class Jobs:
         within: Path | None = None,
     ):
         self.limits = limits or Limits()
-        self.models = {model.name: model for model in srkit.list_models()}
+        registry = srkit.load_plugins()
+        self.models = {model.name: model for model in srkit.list_models(registry)}
+        self.backends = {entry.component.name: tuple(entry.component.precisions) for entry in registry.of("backend")}
         self._device, self._tile = device, tile
         self._private = PrivateFolder(within)
         self._jobs: dict[str, Job] = {}
@@ -279,6 +270,12 @@ class Jobs:
         if name and name not in self.models:
             raise srkit.UnknownName(f"no model '{shown(name)}' here{nearest(name, self.models)}")
 
+    def check_backend(self, name: str) -> None:
+        """Raises UnknownName for a name that is not in the list, nor `auto`."""
+        there = {AUTO, *self.backends}
+        if name and name not in there:
+            raise srkit.UnknownName(f"no backend '{shown(name)}' here{nearest(name, there)}")
+
     def find(self, number: str) -> Job | None:
         """The job of an id, None where there is none, or none any more."""
         return self._jobs.get(number)
@@ -334,8 +331,9 @@ class Jobs:
     # --- models ---
 
     def upscaler(self, options: Options) -> srkit.Upscaler:
-        """The model that the options name, loaded; the last two are kept. Only names of `models`."""
+        """The model that the options name, loaded; the last two are kept. Only names of `models` and `backends`."""
         self.check_model(options.model)
+        self.check_backend(options.backend)
         key = tuple(sorted(options.of_load().items()))
         with self._loading:
             found = self._upscalers.pop(key, None)
@@ -367,7 +365,9 @@ class Jobs:
             self._make(job)
 
     def _upscale(self, job: Job) -> Path:
-        return self.upscaler(job.options).upscale_file(
+        upscaler = self.upscaler(job.options)
+        job.runtime = runtime_of(upscaler, job.plan)
+        return upscaler.upscale_file(
             job.source,
             progress=job._at,
             cancel=job._stop,
@@ -396,8 +396,9 @@ class Jobs:
                 )
         except srkit.SrkitError as failure:
             state, error = "failed", failure
-        except Exception as failure:  # of a picture or a plugin; the next job must not suffer for it
-            state, error = "failed", srkit.SrkitError(f"unexpected {type(failure).__name__}")
+        except BaseException as failure:  # of a picture or a plugin, SystemExit too; the next job must not suffer
+            LOG.exception("unexpected, of '%s', %s", shown(job.source.name), job.options.said())
+            state, error = "failed", srkit.SrkitError(unforeseen(failure))
         job.seconds = time.monotonic() - begun
         if state == "done":
             job.share, job.left = 1.0, 0.0
@@ -428,6 +429,18 @@ class Jobs:
         for folder in self._private.folders():
             if folder not in used and time.time() - folder.stat().st_mtime > self.limits.kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def runtime_of(upscaler: srkit.Upscaler, plan: srkit.FilePlan | None) -> str:
+    """`torch in fp32`, `openvino in bf16`; where `auto` found others for other scales, all of them."""
+    used = [(model.get("backend"), model.get("precision")) for model in plan.models.values()] if plan else []
+    named = [(upscaler.backend if name is None else name, how or upscaler.precision) for name, how in used]
+    return ", ".join(dict.fromkeys(f"{name.rpartition(':')[2] or 'torch'} in {how}" for name, how in named))
+
+
+def unforeseen(error: BaseException) -> str:
+    """What a client is told of it."""
+    return f"unexpected {type(error).__name__}; the server's log says more"
 
 
 def size_of(folder: Path) -> int:

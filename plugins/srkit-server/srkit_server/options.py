@@ -13,7 +13,8 @@ from srkit import OptionError, UnknownName
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=100)]
-OF_LOAD = {"model", "self_ensemble", "keep_colour"}  # those that `srkit.load` takes; `upscale_file` takes the others
+#: Those that `srkit.load` takes; `upscale_file` takes the others.
+OF_LOAD = {"model", "self_ensemble", "keep_colour", "precision", "backend"}
 
 
 class Options(BaseModel):
@@ -55,6 +56,11 @@ class Options(BaseModel):
     receipt: Annotated[Literal["xmp"] | None, Field(description="xmp: write what made the picture into it.")] = None
     self_ensemble: Annotated[bool, Field(description="The mean of eight flips and turns: eight times as long.")] = False
 
+    precision: Annotated[Word, Field(description="fp32 if not given; auto, bf16, or what a backend offers.")] = ""
+    backend: Annotated[
+        Word, Field(description="What the network runs in, torch if not given; auto: the fastest that loses 0.01 dB.")
+    ] = ""
+
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Options":
         """Of words, as a form has them. UnknownName or OptionError, in one line, for what cannot be."""
@@ -73,7 +79,10 @@ class Options(BaseModel):
 
     def of_load(self) -> dict[str, Any]:
         """The keywords of `srkit.load`."""
-        return {"model": self.model or None, "ensemble": self.self_ensemble, "keep_colour": self.keep_colour}
+        return {
+            "model": self.model or None, "ensemble": self.self_ensemble, "keep_colour": self.keep_colour,
+            "precision": self.precision or None, "backend": self.backend,
+        }  # fmt: skip
 
     def of_file(self) -> dict[str, Any]:
         """The keywords of `upscale_file`."""

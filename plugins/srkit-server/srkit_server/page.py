@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from srkit_server.jobs import Jobs, Limits
+from srkit_server.jobs import AUTO, Jobs
 from srkit_server.options import Options
 from srkit_server.receive import PICTURE
 
@@ -22,6 +22,7 @@ HEADERS = {
     "Srkit-Model": "the weights, each with its scale",
     "Srkit-Licence": "of the weights",
     "Srkit-Weights": "SHA-256 of the weight files",
+    "Srkit-Runtime": "what they ran in, and its precision: torch in fp32",
     "Srkit-Size": "pixels of the result, WIDTHxHEIGHT",
     "Srkit-Seconds": "that it was computed",
     "Srkit-Waited": "seconds in the queue",
@@ -66,25 +67,27 @@ MODEL = {
 }
 
 
-def fields() -> dict[str, dict[str, Any]]:
+def fields(jobs: Jobs) -> dict[str, dict[str, Any]]:
     """The options by name as JSON schemas; null, which no form can say, is left out."""
     found = {}
     for name, schema in Options.model_json_schema(by_alias=True)["properties"].items():
         given = [each for each in schema.get("anyOf", []) if each.get("type") != "null"]
         merged = schema | (given[0] if given else {})
         found[name] = {k: v for k, v in merged.items() if k not in ("anyOf", "title") and (k, v) != ("default", None)}
+    found["backend"]["enum"] = [*jobs.backends, AUTO]
+    found["precision"]["enum"] = [*dict.fromkeys(each for offered in jobs.backends.values() for each in offered), AUTO]
     return found
 
 
-def documented(limits: Limits) -> dict[str, Any]:
+def documented(jobs: Jobs) -> dict[str, Any]:
     """OpenAPI 3.1."""
     import srkit
 
     form = {
         "type": "object",
         "properties": {
-            PICTURE: {"type": "string", "format": "binary", "description": f"At most {limits.upload:,} bytes."},
-            **fields(),
+            PICTURE: {"type": "string", "format": "binary", "description": f"At most {jobs.limits.upload:,} bytes."},
+            **fields(jobs),
         },
         "required": [PICTURE],
         "additionalProperties": False,
@@ -164,7 +167,7 @@ def html(jobs: Jobs) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind_of(field))}</td>"
         f"<td>{escape(field.get('description', ''))}</td></tr>"
-        for name, field in fields().items()
+        for name, field in fields(jobs).items()
     )
     models = "".join(
         f"<tr><td><code>{escape(model.name)}</code></td><td>{', '.join(f'x{s}' for s in model.scales)}</td>"
@@ -172,7 +175,7 @@ def html(jobs: Jobs) -> str:
         for model in jobs.models.values()
     )
     choices = "".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in jobs.models)
-    document = documented(jobs.limits)
+    document = documented(jobs)
     paths = "".join(
         f"<tr><td><code>{method.upper()} {path}</code></td><td>{escape(about['summary'])}</td></tr>"
         for path, methods in document["paths"].items()

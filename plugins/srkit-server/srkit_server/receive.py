@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from srkit_server.jobs import Limits
+from srkit_server.limits import Limits
 from srkit_server.options import Options, shown
 
 PICTURE = "picture"  # the part that holds it

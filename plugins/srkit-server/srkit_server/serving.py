@@ -74,6 +74,11 @@ def bound(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def address_of(host: str, listener: socket.socket) -> str:
+    """What a browser is given to open it."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+
+
 def server_of(app: Any, jobs: Jobs) -> Server:
     """To be run with a listening socket, `run([bound(host, port)])`: until Ctrl-C, SIGTERM, or `should_exit`."""
     config = uvicorn.Config(

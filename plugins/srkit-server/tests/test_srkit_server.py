@@ -141,6 +141,7 @@ def empty(jobs: Jobs) -> bool:
         {"long_edge": "60", "protect": "text", "strength": "0.5", "strip": "true", "profile": "srgb"},
         {"self_ensemble": "true", "keep_colour": "true", "receipt": "xmp", "scale": "2", "format": "webp"},
         {"model": "bicubic", "height": "99", "format": "bmp", "background": "red"},
+        {"model": "edsr-small", "backend": "torch", "precision": "bf16"},
     ],
 )
 def test_the_answer_is_the_file_of_the_command(site, run_srkit, picture, fields):
@@ -168,6 +169,7 @@ def test_the_headers_say_what_made_it(site, picture):
     assert told.pop("srkit-model") == "edsr-small x2"
     assert told.pop("srkit-licence") == known.licence
     assert told.pop("srkit-weights") in {hashlib.sha256(file.read_bytes()).hexdigest() for file in shipped}
+    assert told.pop("srkit-runtime") == "torch in fp32"
     assert told.pop("srkit-size") == "100x80"
     assert float(told.pop("srkit-seconds")) > 0
     assert float(told.pop("srkit-waited")) >= 0
@@ -345,6 +347,9 @@ def test_a_job_may_take_so_long(tmp_path, slow):
         ({"protect": "/etc/passwd"}, "protect '/etc/passwd': Input should be 'text'"),
         ({"receipt": "sidecar"}, "receipt 'sidecar': Input should be 'xmp'"),
         ({"max_pixels": "9"}, "no option 'max_pixels'; "),
+        ({"backend": "../x"}, "no backend '../x' here; there is auto, "),
+        ({"backend": "torch", "precision": "int8"}, "backend 'torch' computes in fp32, bf16, fp16, not in 'int8'"),
+        ({"precision": "fp3"}, "no precision called 'fp3'; did you mean 'fp32'?"),
     ],
 )
 def test_wrong_options_are_one_line(site, picture, fields, error):
@@ -543,15 +548,31 @@ def test_who_sends_nothing_is_cut_off(site, monkeypatch, picture):
     sending.close()
 
 
-def test_an_unexpected_error_is_one_line_and_the_next_job_is_made(site, picture, monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_an_unexpected_error_is_one_line_a_traceback_for_the_owner_and_the_next_job_is_made(
+    site, picture, monkeypatch, caplog, error
+):
     def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("secret")
+        raise error("secret")
 
     with monkeypatch.context() as patch:
         patch.setattr(srkit.Upscaler, "upscale_file", fail)
         answer = site.post(picture)
-        assert (answer.status, answer.error) == (500, "unexpected ZeroDivisionError")
+        assert (answer.status, answer.error) == (500, f"unexpected {error.__name__}; the server's log says more")
+    assert "secret" in caplog.text
+    assert "in fail" in caplog.text
     assert site.post(picture).status == 200
+
+
+def test_the_document_names_the_backends_that_are_here_and_auto_says_what_it_took(tmp_path, registry, picture):
+    with served(tmp_path) as site:
+        document = json.loads(site.ask("GET", "/openapi.json").body)
+        form_of = document["paths"]["/upscale"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        there = [entry.component.name for entry in registry.of("backend")]
+        assert form_of["properties"]["backend"]["enum"] == [*there, "auto"]
+        assert {"fp32", "bf16", "auto"} <= {*form_of["properties"]["precision"]["enum"]}
+        site.jobs.backends = {"torch": ("fp32",)}
+        assert site.post(picture, backend="nowhere").error == "no backend 'nowhere' here; there is auto, torch"
 
 
 # --- the command ---

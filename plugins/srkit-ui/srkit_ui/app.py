@@ -1,6 +1,7 @@
 """The page's server: Gradio's page, the roads for pictures, results and looks, and what guards them."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 os.environ["GRADIO_SSR_MODE"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+LOG = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff", ".webp": "image/webp"}
 FRAME = (
@@ -164,7 +166,8 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Any) -> JSONResponse:
-        return JSONResponse({"error": "This cannot be done."}, 500)
+        LOG.error("unexpected, at %s", request.url.path, exc_info=error)
+        return JSONResponse({"error": "This cannot be done; the log of the page's server says more."}, 500)
 
 
 def framed(path: Path) -> HTMLResponse:

@@ -5,40 +5,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from srkit_server.command import (
+    DEFAULT,
+    LOOPBACK,
+    Device,
+    Host,
+    MaxPixels,
+    MaxResult,
+    MaxSeconds,
+    MaxUpload,
+    Password,
+    Port,
+    Queue,
+)
+from srkit_server.limits import MB, Limits
 
 import srkit
 
-ACCESS, TABS, LIMITS = "Who may see it", "Other tabs", "Limits"
-MB = 1_000_000
+TABS = "Other tabs"
 
 
 def ui(
-    host: Annotated[
-        str,
-        typer.Option(help="The address to listen on; another than loopback wants a password.", rich_help_panel=ACCESS),
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
-    password: Annotated[
-        str,
-        typer.Option(
-            envvar="SRKIT_PASSWORD",
-            help="Asked for by the browser, with any user's name; 12 characters at least. Others see what is written "
-            "here: use the environment variable.",
-            rich_help_panel=ACCESS,
-            show_default=False,
-        ),
-    ] = "",
+    host: Host = LOOPBACK,
+    port: Port = 7860,
+    password: Password = "",
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     runs: Annotated[Path, typer.Option(help="The folder of trainings.", rich_help_panel=TABS)] = Path("runs"),
     report: Annotated[Path, typer.Option(help="The folder of srkit bench --report.", rich_help_panel=TABS)] = Path(
         "report"
     ),
-    max_upload: Annotated[float, typer.Option(min=0.001, help="Megabytes of a picture.", rich_help_panel=LIMITS)] = 50,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of a picture.", rich_help_panel=LIMITS)] = 50_000_000,
-    max_result: Annotated[int, typer.Option(min=1, help="Pixels of a result.", rich_help_panel=LIMITS)] = 200_000_000,
-    max_seconds: Annotated[float, typer.Option(min=1, help="For one picture.", rich_help_panel=LIMITS)] = 7200,
-    queue: Annotated[int, typer.Option(min=1, help="Pictures that may wait.", rich_help_panel=LIMITS)] = 20,
+    max_upload: MaxUpload = DEFAULT.upload / MB,
+    max_pixels: MaxPixels = DEFAULT.pixels,
+    max_result: MaxResult = DEFAULT.result_pixels,
+    max_seconds: MaxSeconds = DEFAULT.seconds,
+    queue: Queue = DEFAULT.waiting,
     space: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the files of a Hugging Face Space there, and end."),
@@ -54,7 +55,6 @@ def ui(
     if find_spec("gradio") is None:
         raise srkit.SrkitError("srkit ui needs Gradio: pip install gradio")
     from srkit_server.guard import check_address
-    from srkit_server.jobs import Limits
 
     from srkit_ui.serving import serve
 

@@ -1,7 +1,7 @@
 """The page itself, in Gradio: what is on it, and which words of `Desk` each button says."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def theme() -> gr.Theme:
 class Form:
     """The options of the first tab, in the order in which `options_of` takes their values."""
 
-    def __init__(self, models: list[srkit.UsableModel]):
+    def __init__(self, models: list[srkit.UsableModel], backends: Sequence[str] = ()):
         choices = words.model_choices(models)
         with gr.Group(elem_classes="step"):
             gr.HTML("<h2>2. How large?</h2>")
@@ -96,17 +96,21 @@ class Form:
                 self.doubt = gr.Checkbox(label="Also show where it is guesswork", info="Takes some minutes more.")
                 self.ensemble = gr.Checkbox(label="Finer", info="The mean of eight passes: eight times as long.")
                 self.protect = gr.Checkbox(label="Leave text alone", info="Networks like to reinvent it.")
+                computed = words.backend_choices(backends)
+                once = "What is quickest is tried once, which takes some seconds."
+                self.backend = gr.Dropdown(computed, value="", label="Computed by", info=once, elem_id="backend",
+                                           visible=len(computed) > 1)  # fmt: skip
 
     @property
     def values(self) -> list[Any]:
         return [self.way, self.paper, self.shape, self.dpi, self.bleed, self.scale, self.model, self.format,
-                self.ensemble, self.protect]  # fmt: skip
+                self.ensemble, self.protect, self.backend]  # fmt: skip
 
 
 def options_of(way: str, paper: str, shape: str, dpi: float, bleed: float, *rest: Any) -> Options:
     """What the form says, as a server's options. Raises UsageError."""
-    scale, model, kind, ensemble, protect = rest
-    said: dict[str, Any] = {"model": model or "", "format": kind}
+    scale, model, kind, ensemble, protect, backend = rest
+    said: dict[str, Any] = {"model": model or "", "format": kind, "backend": backend or ""}
     if ensemble:
         said["self_ensemble"] = True
     if protect:
@@ -159,7 +163,7 @@ class Page:
                 with gr.Group(elem_classes="step"):
                     gr.HTML("<h2>1. Your picture</h2>")
                     drop = self.drop()
-                form = Form(self.models)
+                form = Form(self.models, list(self.desk.jobs.backends))
             with gr.Column(scale=7, min_width=340, elem_id="result"):
                 plan = gr.HTML(FIRST, elem_id="plan")
                 start = gr.Button("Make it larger", variant="primary", size="lg", interactive=False, elem_id="start")
@@ -284,7 +288,7 @@ class Page:
         width, height = job.plan.size if job.plan else (0, 0)
         return (
             f"<section class='job made'><h3>{name}</h3><p>{words.sides((width, height))} pixels, "
-            f"{words.megabytes(job.result)}, made in {words.spent(job.seconds)}.</p>"
+            f"{words.megabytes(job.result)}, made in {words.spent(job.seconds)}{escape(words.by(job.runtime))}.</p>"
             f"<a class='download' href='/results/{job.id}' download='{escape(job.result.name)}'>Download"
             f"<span class='sr'> {escape(job.result.name)}</span></a><ul>{notices}</ul></section>"
         )

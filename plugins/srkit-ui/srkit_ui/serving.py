@@ -6,9 +6,10 @@ import webbrowser
 from pathlib import Path
 
 from srkit_server.guard import is_loopback
-from srkit_server.jobs import Jobs, Limits
+from srkit_server.jobs import Jobs
+from srkit_server.limits import Limits
 from srkit_server.options import Options
-from srkit_server.serving import bound, server_of
+from srkit_server.serving import address_of, bound, server_of
 
 TILE = 512  # pixels: a tile takes seconds, so that progress and Cancel do; a sixth is computed twice
 
@@ -47,8 +48,7 @@ def serve(
             loopback=is_loopback(host) and not public,
             ancestors=ancestors,
         )
-        name = f"[{host}]" if ":" in host else host
-        address = f"http://{name}:{listener.getsockname()[1]}/"
+        address = address_of(host, listener)
         print(f"srkit: {best.name} on {best.device}; Ctrl-C ends it", file=sys.stderr, flush=True)
         print(address, flush=True)
         if open_browser:

@@ -13,7 +13,7 @@ A secret SRKIT_PASSWORD of the Space makes it ask for a password.
 
 import os
 
-from srkit_server.jobs import Limits
+from srkit_server.limits import Limits
 from srkit_ui.serving import serve
 
 limits = Limits(upload=20_000_000, pixels=12_000_000, result_pixels=50_000_000, seconds=900, waiting=8)

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from srkit_server.jobs import AUTO
+
 from srkit import FilePlan, UsableModel
+
+TORCH = "torch"  # the backend that needs no name
 
 SHEETS = (  # what most people print; any other may be typed: 40x55cm
     "A4", "A3", "A2", "A1", "A0", "10x15", "13x18", "20x30", "30x45", "40x60", "50x70", "60x90", "70x100cm",
@@ -71,6 +75,18 @@ def model_choices(models: Sequence[UsableModel]) -> list[tuple[str, str]]:
         return not model.trainable, model.tag != "photo"
 
     return [(f"{good_for(model)} ({model.name})", model.name) for model in sorted(models, key=rank)]
+
+
+def backend_choices(backends: Sequence[str]) -> list[tuple[str, str]]:
+    """(what is shown, name) of what a network may run in; PyTorch alone where there is nothing else."""
+    others = [name for name in backends if name != TORCH]
+    quickest = [("What is quickest here and as good", AUTO)] if others else []
+    return [("PyTorch — exact", ""), *quickest, *((f"{name} — in full precision", name) for name in others)]
+
+
+def by(runtime: str) -> str:
+    """` by openvino in bf16`, of what is not as it always is."""
+    return "" if runtime in ("", f"{TORCH} in fp32") else f" by {runtime}"
 
 
 def about_model(model: UsableModel) -> str:
