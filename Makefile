@@ -3,6 +3,7 @@
 # make check  the linters alone
 # make docs   the documentation as web pages, in docs/_build
 # make ui-test  the tests of srkit-ui, in an environment of its own: Gradio holds Pillow below 13
+# make ray-test  the tests of srkit-ray, in an environment of its own, with Ray and an object store
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,11 +13,13 @@ BIN = $(VENV)/bin
 SRKIT = $(BIN)/srkit
 PHOTO = plugins/srkit_builtin/samples/chelsea.png
 
-# srkit-ui is there without what it needs, for its tests that need no Gradio; ui-test runs them all
-OFFICIAL = $(filter-out plugins/srkit-ui,$(wildcard plugins/srkit-*))
+# These are there without what they need, for their tests that need no Gradio and no Ray; ui-test and ray-test run all
+APART = plugins/srkit-ui plugins/srkit-ray
+OFFICIAL = $(filter-out $(APART),$(wildcard plugins/srkit-*))
 UI_VENV ?= .venv-ui
+RAY_VENV ?= .venv-ray
 
-.PHONY: demo test check docs ui-test
+.PHONY: demo test check docs ui-test ray-test
 .SILENT:
 
 $(VENV)/installed: pyproject.toml
@@ -51,7 +54,7 @@ check: $(VENV)/installed
 $(VENV)/installed-plugins: $(VENV)/installed $(OFFICIAL:=/pyproject.toml)
 	echo "installing the official plugins"
 	$(BIN)/pip install --quiet $(foreach plugin,$(OFFICIAL),--editable $(plugin))
-	$(BIN)/pip install --quiet --no-deps --editable plugins/srkit-ui
+	$(BIN)/pip install --quiet --no-deps $(foreach plugin,$(APART),--editable $(plugin))
 	touch $@
 
 test: check $(VENV)/installed-plugins
@@ -69,3 +72,12 @@ $(UI_VENV)/installed: pyproject.toml plugins/srkit-server/pyproject.toml plugins
 
 ui-test: $(UI_VENV)/installed
 	AXE_CORE=$(UI_VENV)/node_modules/axe-core/axe.min.js $(UI_VENV)/bin/pytest -rs plugins/srkit-ui/tests
+
+$(RAY_VENV)/installed: pyproject.toml plugins/srkit-ray/pyproject.toml
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/pip install --quiet --upgrade pip
+	$(RAY_VENV)/bin/pip install --quiet pytest s3fs 'moto[server]' psutil --editable . --editable plugins/srkit-ray
+	touch $@
+
+ray-test: $(RAY_VENV)/installed
+	$(RAY_VENV)/bin/pytest -rs plugins/srkit-ray/tests

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from srkit.api.upscaling import FilePlan, Upscaler, load
     from srkit.evaluate.tried import Trial
     from srkit.files import cache_folder, data_folder, write_atomically
-    from srkit.images import image_size, list_files, list_images, read_rgb
+    from srkit.images import image_size, list_files, list_images, read_rgb, readable_suffixes
+    from srkit.malloc import keep_freed_memory
     from srkit.progress import Progress, say
     from srkit.run import Part, Run
     from srkit.upscale.guesswork import Confidence
@@ -112,6 +113,7 @@ __all__ = [
     "image_size",
     "imresize",
     "imresize_torch",
+    "keep_freed_memory",
     "lazy",
     "list_files",
     "list_images",
@@ -120,6 +122,7 @@ __all__ = [
     "load_plugins",
     "missing_path",
     "read_rgb",
+    "readable_suffixes",
     "say",
     "score",
     "try_models",
@@ -144,11 +147,13 @@ _WHERE = {
     "data_folder": "files",
     "fit": "api.fitting",
     "image_size": "images",
+    "keep_freed_memory": "malloc",
     "list_files": "images",
     "list_images": "images",
     "list_models": "api.models",
     "load": "api.upscaling",
     "read_rgb": "images",
+    "readable_suffixes": "images",
     "say": "progress",
     "score": "api.scoring",
     "try_models": "api.trying",

@@ -1,0 +1,94 @@
+"""What runs on a worker: a model that was loaded once, and pictures one after the other."""
+
+import posixpath
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srkit_ray.places import WORK, Place, first_line
+
+TRIES = 2  # more times that a picture is begun with which a worker died
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all workers are told.
+
+    load, options: the keywords of `srkit.load` and of `upscale_file`. run: a name. attempts: a handle of `Attempts`.
+    """
+
+    source: Place
+    target: Place
+    load: Mapping[str, Any]
+    options: Mapping[str, Any]
+    threads: int
+    run: str
+    attempts: Any
+
+
+class Worker:
+    """Called with `{"input": name, "output": name}`; gives a line of the manifest. A bad picture is such a line too."""
+
+    def __init__(self, task: Task):
+        import torch
+
+        import srkit
+
+        srkit.keep_freed_memory()
+        torch.set_num_threads(task.threads)
+        self.task = task
+        self.upscaler = srkit.load(**task.load, progress=False)
+        if task.target.local:  # on the disk of the results, so that a finished one only changes its name
+            home = Path(task.target.word) / f"{WORK}{task.run}"
+            home.mkdir(parents=True, exist_ok=True)
+        else:
+            home = None
+        self.home = home
+
+    def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
+        import ray
+
+        if ray.get(self.task.attempts.begin.remote(row["input"])) > TRIES:
+            error = f"a worker died with it {TRIES + 1} times: give it more memory, or a smaller --tile"
+            line = {**row, "width": 0, "height": 0, "seconds": 0.0, "error": error}
+        else:
+            line = self.line(row)
+        self.task.attempts.end.remote(row["input"])
+        return line
+
+    def line(self, row: Mapping[str, str]) -> dict[str, Any]:
+        begun = time.perf_counter()
+        line: dict[str, Any] = {"input": row["input"], "output": row["output"], "width": 0, "height": 0}
+        folder = Path(tempfile.mkdtemp(prefix=f"{WORK}", dir=self.home))
+        try:
+            made = self.made(row, folder)
+            import srkit
+
+            line["height"], line["width"] = srkit.image_size(made)
+            self.task.target.publish(made, row["output"])
+            error = ""
+        except Exception as problem:  # one bad picture costs no other
+            error = self.told(problem, row["input"], folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return line | {"seconds": round(time.perf_counter() - begun, 3), "error": error}
+
+    def made(self, row: Mapping[str, str], folder: Path) -> Path:
+        name = posixpath.basename(row["input"])
+        source = Path(self.task.source.path(row["input"]))
+        if not self.task.source.local:
+            (folder / "in").mkdir()
+            source = folder / "in" / name
+            self.task.source.read(row["input"], source)
+        return self.upscaler.upscale_file(source, folder / posixpath.basename(row["output"]), **self.task.options)
+
+    def told(self, problem: Exception, name: str, folder: Path) -> str:
+        """An error in one line, with the picture's own name in the place of a copy's."""
+        text = first_line(problem).replace(str(folder / "in" / posixpath.basename(name)), self.task.source.shown(name))
+        from srkit import SrkitError
+
+        return text if isinstance(problem, SrkitError) else f"{type(problem).__name__}: {text}"

@@ -1,0 +1,283 @@
+"""`srkit ray upscale`. What needs Ray skips where that is not installed: `make ray-test` has an environment for it."""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from srkit_ray.manifest import Manifest, done_in, lines_of
+from srkit_ray.places import WORK, Place, results_of
+
+import srkit
+
+pytest_plugins = "srkit.testing.pytest_plugin"
+
+RAY = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not RAY, reason="Ray is not installed; make ray-test")
+MODEL = "edsr-small"
+
+
+def test_it_keeps_the_contract(srkit_check):
+    srkit_check("command", "ray")
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (32, 24)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)).save(path)
+    return path
+
+
+def album(folder: Path, count: int) -> Path:
+    """Pictures in two folders, two of one name, one in 16 bits, one that is broken, and a note."""
+    for number in range(count):
+        picture(folder / ("sub" if number % 3 else "") / f"p{number:03}.png", number, (24 + number % 5, 20))
+    picture(folder / "p000.jpg", 1)
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(folder / "deep.png")
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nand nothing more")
+    (folder / "note.txt").write_text("no picture")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+def run(*words: object, **more: object) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "srkit", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, **more)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Name -> bytes of all that is in a folder, hidden files too, but the manifest."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("manifest-")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def manifest_of(folder: Path) -> dict[str, dict]:
+    return {line["input"]: line for _, line in lines_of(Place(str(folder))) if "input" in line}
+
+
+# what needs no Ray
+
+
+def test_results_are_named_as_the_command_names_them(tmp_path):
+    album(tmp_path / "in", 5)
+    picture(tmp_path / "in" / "p000.png_bicubic_x2.png", 3)  # of an earlier call
+    names = Place(str(tmp_path / "in")).pictures(Place(str(tmp_path / "out")))
+    made = results_of(names, "bicubic", "x2", ".png")
+    srkit.load("bicubic", 2)
+    done = run("upscale", tmp_path / "in", "-o", tmp_path / "out", "--model", "bicubic", "--scale", 2)
+    assert done.returncode == 1  # the broken one
+    assert sorted(files_of(tmp_path / "out")) == sorted(name for name in made.values() if not name.startswith("bad"))
+
+
+def test_results_inside_the_folder_are_no_inputs(tmp_path):
+    picture(tmp_path / "a.png", 0)
+    picture(tmp_path / "out" / "old.png", 0)
+    picture(tmp_path / "outside" / "b.png", 0)
+    found = Place(str(tmp_path)).pictures(Place(str(tmp_path / "out")))
+    assert found == ["a.png", "outside/b.png"]
+
+
+@pytest.mark.parametrize("word", ["nothing-here", "photo.png"])
+def test_a_folder_that_is_none(tmp_path, word):
+    picture(tmp_path / "photo.png", 0)
+    with pytest.raises(srkit.SrkitError, match=word):
+        Place(str(tmp_path / word)).pictures(Place(str(tmp_path / "out")))
+
+
+def test_a_folder_without_pictures(tmp_path):
+    (tmp_path / "note.txt").write_text("none")
+    with pytest.raises(srkit.UsageError, match="no pictures in"):
+        Place(str(tmp_path)).pictures(Place(str(tmp_path / "out")))
+
+
+def test_an_address_of_an_unknown_kind():
+    with pytest.raises(srkit.UsageError, match="gopher"):
+        Place("gopher://old/photos").pictures(Place("out"))
+
+
+def line(name: str, error: str = "") -> dict:
+    return {"input": name, "output": f"x_{name}", "width": 1, "height": 1, "seconds": 0.1, "error": error}
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_the_manifest_goes_on_and_its_last_word_counts(tmp_path, kind):
+    place = Place(str(tmp_path / "out") if kind == "local" else f"memory://{tmp_path.name}")
+    for number, lines in enumerate([[line("a"), line("b", "broken")], [line("b"), line("c", "broken")]]):
+        done, last = done_in(place, {"model": "m"})
+        assert (done, last) == ((set(), 0), ({"a"}, 1))[number]
+        manifest = Manifest(place, {"model": "m"}, last)
+        for each in lines:
+            manifest.add(each)
+        manifest.close()
+    assert done_in(place, {"model": "m"}) == ({"a", "b"}, 2)
+    assert [name for name in place.files() if name.startswith("manifest")] == [
+        "manifest-00001.jsonl", "manifest-00002.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
+    manifest = Manifest(Place(str(tmp_path)), {}, 0)
+    manifest.add(line("a"))
+    manifest.close()
+    with open(tmp_path / "manifest-00001.jsonl", "a") as file:
+        file.write('{"input": "b", "outp')
+    assert done_in(Place(str(tmp_path)), {}) == ({"a"}, 1)
+
+
+def test_results_of_other_options_are_refused(tmp_path):
+    manifest = Manifest(Place(str(tmp_path)), {"model": "edsr", "scale": 2.0}, 0)
+    manifest.add(line("a"))
+    manifest.close()
+    with pytest.raises(srkit.UsageError, match=r"scale was 2\.0 and is 4\.0; strength was None and is 0\.5"):
+        done_in(Place(str(tmp_path)), {"model": "edsr", "scale": 4.0, "strength": 0.5})
+
+
+@pytest.mark.parametrize("words", [["--receipt", "sidecar"], ["--protect", "mask.png"], ["--model", "edsr-smal"]])
+def test_wrong_words_cost_no_start_of_ray(tmp_path, words):
+    picture(tmp_path / "in" / "a.png", 0)
+    done = run("ray", "upscale", tmp_path / "in", tmp_path / "out", *words)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert words[1] in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# Ray on this machine
+
+
+@needs_ray
+def test_bytes_are_those_of_the_command_and_a_second_run_does_the_rest(tmp_path):
+    source, out = album(tmp_path / "in", 9), tmp_path / "out"
+    plain = run("upscale", source, "-o", tmp_path / "plain", "--model", MODEL, "--scale", 2)
+    assert plain.returncode == 1
+    first = run("ray", "upscale", source, out, "--model", MODEL, "--scale", 2)
+    assert first.returncode == 1, first.stderr
+    assert "bad.png" in first.stderr
+    assert "Traceback" not in first.stderr
+    assert files_of(out) == files_of(tmp_path / "plain")
+    rows = manifest_of(out)
+    assert len(rows) == 12
+    assert [name for name, row in rows.items() if row["error"]] == ["bad.png"]
+    assert (rows["p000.jpg"]["width"], rows["p000.jpg"]["height"]) == (64, 48)
+    (source / "bad.png").unlink()
+    picture(source / "new.png", 7)
+    again = run("ray", "upscale", source, out, "--model", MODEL, "--scale", 2, "--json")
+    assert again.returncode == 0, again.stderr
+    assert "11 of 12 were done before" in again.stderr
+    assert [json.loads(text)["input"] for text in again.stdout.splitlines()] == ["new.png"]
+
+
+def started(source: Path, out: Path) -> subprocess.Popen:
+    line = [sys.executable, "-m", "srkit", "ray", "upscale", str(source), str(out), "--model", MODEL]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(count: int, out: Path, process: subprocess.Popen) -> None:
+    for _ in range(1200):
+        if len(manifest_of(out)) >= count:
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    raise AssertionError("no results in two minutes")
+
+
+def workers_of(driver: int) -> list[int]:
+    """The processes of actors that a driver's Ray has."""
+    import psutil
+
+    return [
+        each.pid
+        for each in psutil.Process(driver).children(recursive=True)
+        if any("MapWorker" in word for word in each.cmdline())
+    ]
+
+
+@needs_ray
+def test_a_worker_and_the_driver_killed(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(60):
+        picture(source / f"p{number:03}.png", number, (160, 120))
+    process = started(source, out)
+    wait_for(4, out, process)
+    workers = workers_of(process.pid)
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    wait_for(20, out, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(manifest_of(out))
+    assert before < 60
+    again = run("ray", "upscale", source, out, "--model", MODEL)
+    assert again.returncode == 0, again.stderr
+    lines = [line for _, line in lines_of(Place(str(out))) if "input" in line]
+    assert len(lines) == len({line["input"] for line in lines}) == 60
+    assert not any(line["error"] for line in lines)
+    assert not [path for path in out.iterdir() if path.name.startswith(WORK)]
+    plain = run("upscale", source, "-o", tmp_path / "plain", "--model", MODEL)
+    assert plain.returncode == 0
+    assert files_of(out) == files_of(tmp_path / "plain")
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """The address of a bucket in an object store on this machine, and how to reach it."""
+    pytest.importorskip("moto", reason="moto is not installed; make ray-test")
+    import s3fs
+
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    own = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }  # fmt: skip
+    system = s3fs.S3FileSystem(key="key", secret="secret", endpoint_url=own["AWS_ENDPOINT_URL"])
+    for _ in range(600):
+        try:
+            system.mkdir("photos")
+            break
+        except Exception:
+            time.sleep(0.1)
+    yield system, os.environ | own
+    server.kill()
+    server.wait()
+
+
+@needs_ray
+def test_from_and_to_an_object_store(tmp_path, bucket):
+    system, environment = bucket
+    source = album(tmp_path / "in", 6)
+    system.put(str(source), "photos/in", recursive=True)
+    words = ["ray", "upscale", "s3://photos/in", "s3://photos/out", "--model", MODEL]
+    first = run(*words, env=environment)
+    assert first.returncode == 1, first.stderr
+    assert "'s3://photos/in/bad.png' cannot be decoded" in first.stderr
+    plain = run("upscale", source, "-o", tmp_path / "plain", "--model", MODEL)
+    assert plain.returncode == 1
+    system.invalidate_cache()
+    system.get("photos/out", str(tmp_path / "got"), recursive=True)
+    assert files_of(tmp_path / "got") == files_of(tmp_path / "plain")
+    assert len(manifest_of(tmp_path / "got")) == 9
+    again = run(*words, env=environment)
+    assert "8 of 9 were done before" in again.stderr
+
+
+@needs_ray
+def test_a_worker_that_cannot_load_the_model_ends_it_in_a_line(tmp_path):
+    picture(tmp_path / "in" / "a.png", 0)
+    done = run("ray", "upscale", tmp_path / "in", tmp_path / "out", "--model", MODEL, "--cores", 64)
+    assert done.returncode == 1
+    assert "no worker of 64 cores" in done.stderr.splitlines()[-1]
