@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson
+from srkit.cli.choose import AsJson, words
 from srkit.errors import UsageError, missing_path
 from srkit.plugins import Registry, labelled
 
@@ -100,14 +100,22 @@ def push(
             help="Licence of the weights: MIT, CC-BY-4.0. That of the code if not given and the data permits it."
         ),
     ] = "",
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(help="What OpenModelDB is told it is for, separated by commas: photo,anime,jpeg,denoise."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the folder and upload nothing.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The folder of a dry run; the repository's name if not given.")
     ] = None,
 ) -> None:
-    """Upload weights with a model card to the Hugging Face hub: model.safetensors, README.md, run.toml."""
+    """Upload weights with a model card to the Hugging Face hub, and an entry for OpenModelDB beside them."""
+    from srkit.weights.openmodeldb import check_tags
+
     if out is not None and not dry_run:
         raise UsageError("-o is for --dry-run; without it the files are uploaded")
+    told = words(tags)
+    check_tags(told)
     if not source.exists():
         raise missing_path(source, "run or checkpoint")
     registry = display.load()
@@ -117,14 +125,23 @@ def push(
     hub.check_name(repository)
     if dry_run:
         folder = out or Path(repository.rpartition("/")[2])
-        for path in publish.prepare(registry, source, folder, repository, licence):
+        prepared = publish.prepare(registry, source, folder, repository, licence, tags=told)
+        for path in prepared.files:
             display.result(path)
+        tell_entries(prepared)
         return
     publish.check_token()
     with TemporaryDirectory(prefix="srkit-push-") as temporary:
-        files = publish.prepare(registry, source, Path(temporary), repository, licence)
-        address = publish.push(files, repository, private)
+        prepared = publish.prepare(registry, source, Path(temporary), repository, licence, tags=told)
+        address = publish.push(prepared.files, repository, private)
+    if not private:
+        tell_entries(prepared)
     display.result(f"{address}\nuse:  srkit upscale PHOTO --model {repository}")
+
+
+def tell_entries(prepared: Any) -> None:
+    names = ", ".join(path.name for path in prepared.entries)
+    display.say(f"for OpenModelDB: {'; '.join([f'{names} goes into data/models of its repository', *prepared.notes])}")
 
 
 @app.command()

@@ -88,12 +88,12 @@ def run_training(
 
     if world.main:
         make_folder(folder, run)
-    named = [build_part(registry, "tracker", part, folder) for part in run.tracker if world.main]
-    trackers = with_log(folder, named) if world.main else []
+    trackers = with_log(folder, named_trackers(run, registry, folder)) if world.main else []
     keeper = Keeper(trainee, folder, world=world, display=display, limits=limits, trackers=trackers)
     keeper.take_up(about)
     tell_precision(keeper, about)
     if keeper.step >= run.steps:
+        keeper.close()
         return Outcome(keeper.step, "finished", keeper.best, keeper.best_by_scale, run)
 
     forward = forward_for_training(trainee, world)
@@ -112,6 +112,15 @@ def run_training(
     finally:
         keeper.close()
     return Outcome(keeper.step, keeper.reason, keeper.best, keeper.best_by_scale, run)
+
+
+def named_trackers(run: Run, registry: Registry, folder: Path) -> list[Any]:
+    """The trackers a run names. Where one cannot be had, for want of a login say, `folder` is free again."""
+    try:
+        return [build_part(registry, "tracker", part, folder) for part in run.tracker]
+    except Exception:
+        free_again(folder)
+        raise
 
 
 def settled(run: Run, folder: Path, device: torch.device, asked: str | None = None) -> Run:

@@ -94,10 +94,11 @@ def model_rows(about: Mapping[str, Any], model: Choice, parameters: int, scales:
 
 def training_rows(registry: Registry, run: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
     step = about.get("step")
+    data = [part(each) + with_licence(data_licence(registry, each["name"])) for each in tables(run["data"])]
     return {
-        "data": part(run["data"]) + with_licence(data_licence(registry, run["data"]["name"])),
+        "data": "; ".join(data),
         "its LR made as by": about.get("training_lr", ""),
-        "validation": part(run["validation"]),
+        "validation": "; ".join(part(each) for each in tables(run["validation"])),
         "steps": f"{run['steps']:,}" if step in (None, run["steps"]) else f"{step:,} of {run['steps']:,}",
         "batch": f"{run['batch']} patches of {run['patch']}x{run['patch']} input pixels",
         "loss": " + ".join(part(loss) for loss in run["loss"]),
@@ -117,6 +118,16 @@ def part(table: Mapping[str, Any]) -> str:
     options = {key: value for key, value in table.items() if key != "name" and value not in ("", None)}
     name = table["name"].removeprefix(f"{BUILTIN}:")
     return f"{name} ({listed(options)})" if options else name
+
+
+def tables(one_or_more: Any) -> list[dict[str, Any]]:
+    """The tables of a key of a run that holds one, or a list of them."""
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
+
+
+def trained_on(run: Mapping[str, Any]) -> str:
+    """`div2k (split=train) and folder (root=photos)`: the data of a run."""
+    return " and ".join(part(each) for each in tables(run["data"]))
 
 
 def listed(options: Mapping[str, Any]) -> str:
@@ -144,8 +155,8 @@ def scores(found: Mapping[str, Any], repository: str) -> str:
 
 def licences(registry: Registry, about: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     weights = f"Weights: {about['licence']}." if about.get("licence") else "No licence is stated for the weights."
-    data = data_licence(registry, run["data"]["name"]) if run else ""
-    return f"{weights} Training data, {part(run['data'])}: {data}.\n" if data else f"{weights}\n"
+    data = {part(each): data_licence(registry, each["name"]) for each in tables(run["data"])} if run else {}
+    return " ".join([weights, *(f"Training data, {name}: {said}." for name, said in data.items() if said)]) + "\n"
 
 
 def with_licence(licence: str) -> str:

@@ -1,8 +1,10 @@
 """Put weights with a model card on the Hugging Face hub."""
 
+import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from srkit.errors import CheckpointError, FetchError, SrkitError, UsageError, on
 from srkit.files import write_atomically
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Registry
-from srkit.weights.card import data_licence, model_card, part
+from srkit.weights.card import data_licence, model_card, part, tables
 from srkit.weights.find import checkpoint_in
 from srkit.weights.hub import CARD, LOG_IN, RUN, WEIGHTS, answer, check_name, endpoint
 from srkit.weights.locate import model_of
+from srkit.weights.openmodeldb import check_tags, entries, notes
 
 #: licences of data under which weights trained on it may have any licence
 FREE = re.compile(
@@ -24,14 +27,27 @@ FREE = re.compile(
 )
 
 
-def prepare(registry: Registry, path: Path, folder: Path, repository: str, licence: str = "") -> list[Path]:
-    """Write what a repository holds into `folder`, which is made: the weights, the run, the card.
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What `prepare` wrote: the files of a repository, the entries for OpenModelDB, and what to look at in these."""
 
-    path: a checkpoint of srkit's, or a run's folder. licence: of the weights; that of the checkpoint if empty. Where
-    a path on this machine stands in the run, only its last name is published. Raises CheckpointError for a file that
-    does not say of which model it is, UsageError where the licence must be said.
+    files: list[Path]
+    entries: list[Path]
+    notes: list[str]
+
+
+def prepare(
+    registry: Registry, path: Path, folder: Path, repository: str, licence: str = "", *, tags: Sequence[str] = ()
+) -> Prepared:
+    """Write what a repository holds into `folder`, which is made: weights, run, card; and entries for OpenModelDB.
+
+    path: a checkpoint of srkit's, or a run's folder. licence: of the weights; that of the checkpoint if empty. tags:
+    what OpenModelDB is told the model is for. Where a path on this machine stands in the run, only its last name is
+    published. Raises CheckpointError for a file that does not say of which model it is, UsageError where the licence
+    must be said.
     """
     check_name(repository)
+    check_tags(tags)
     file = checkpoint_in(path)
     try:
         about = without_paths({key: value for key, value in read_about(file).items() if key != "format"})
@@ -49,11 +65,17 @@ def prepare(registry: Registry, path: Path, folder: Path, repository: str, licen
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(folder / WEIGHTS, tensors, about)
+        listed = entries(about, model, folder / WEIGHTS, repository, tags)
+        texts |= {name: json.dumps(entry, indent=4, ensure_ascii=False) + "\n" for name, entry in listed.items()}
         for name, text in texts.items():
             write_atomically(folder / name, methodcaller("write", text.encode()))
     except OSError as error:
         raise SrkitError(f"cannot write into '{folder}': {one_line(error)}") from None
-    return [folder / WEIGHTS, *(folder / name for name in texts)]
+    return Prepared(
+        files=[folder / WEIGHTS, *(folder / name for name in texts)],
+        entries=[folder / name for name in listed],
+        notes=list(notes(about, model, tags)),
+    )
 
 
 def licence_of(registry: Registry, about: Mapping[str, Any]) -> str:
@@ -61,13 +83,14 @@ def licence_of(registry: Registry, about: Mapping[str, Any]) -> str:
     own, run = str(about.get("licence") or ""), about.get("run") or {}
     if not own or not run:
         return own
-    data = data_licence(registry, run["data"]["name"])
-    words = [word.strip() for word in re.split(r",|;|/|\band\b|\bor\b", data)]
-    if not all(FREE.fullmatch(word) for word in words if word):
-        raise UsageError(
-            f"these weights were trained on {part({'name': run['data']['name']})}, which is '{data}': whether they may "
-            f"be {own}, as the model's code is, is yours to say: --licence {own}, or --licence CC-BY-NC-4.0"
-        )
+    for trained in tables(run["data"]):
+        data = data_licence(registry, trained["name"])
+        words = [word.strip() for word in re.split(r",|;|/|\band\b|\bor\b", data)]
+        if not all(FREE.fullmatch(word) for word in words if word):
+            raise UsageError(
+                f"these weights were trained on {part({'name': trained['name']})}, which is '{data}': whether they may "
+                f"be {own}, as the model's code is, is yours to say: --licence {own}, or --licence CC-BY-NC-4.0"
+            )
     return own
 
 

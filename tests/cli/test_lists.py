@@ -36,6 +36,11 @@ LISTS = {
     "sweep --vary": ("*", "l1 l2 l3", "no loss called 'l3'"),
     "gallery models": ("*", "bicubic nearest linear", "no model called 'linear'"),
     "plugins uninstall packages": ("*", "srkit-a srkit-b srkit", "srkit itself is not a plugin"),
+    "weights push --tags": (
+        "m.safetensors anna/m *",
+        "photo jpeg Two_Words",
+        "'Two_Words' is not a tag of OpenModelDB",
+    ),
     "data fetch --scale": ("div2k *", "2 x3 two", "'two' is not a scale"),
     "data check --against": ("samples *", "samples . set55", "'set55' is neither a folder nor a dataset"),
     "data degrade --degradation": ("samples -o pairs *", "blur noise nosie", "no degradation called 'nosie'"),

@@ -127,11 +127,18 @@ def front_matter(card: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines if ": " in line and line[0] not in " -")
 
 
+FOR_OPENMODELDB = (
+    "srkit: for OpenModelDB: 2x-edsr-tiny.json goes into data/models of its repository; "
+    "the tag general-upscaler was assumed, --tags says otherwise\n"
+)
+
+
 def test_a_dry_run_writes_the_repository(run_srkit, trained, tmp_path):
     code, out, err = run_srkit("weights", "push", trained, "anna/edsr-tiny", "--dry-run", "-o", "repo")
-    assert (code, err) == (0, "")
-    assert out.split() == ["repo/model.safetensors", "repo/README.md", "repo/run.toml"]
-    assert sorted(p.name for p in Path("repo").iterdir()) == ["README.md", "model.safetensors", "run.toml"]
+    assert (code, err) == (0, FOR_OPENMODELDB)
+    assert out.split() == ["repo/model.safetensors", "repo/README.md", "repo/run.toml", "repo/2x-edsr-tiny.json"]
+    names = ["2x-edsr-tiny.json", "README.md", "model.safetensors", "run.toml"]
+    assert sorted(p.name for p in Path("repo").iterdir()) == names
     about = read_about(trained / "best.safetensors")
     ours, theirs = read_tensors(trained / "best.safetensors"), read_tensors(Path("repo/model.safetensors"))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
@@ -174,17 +181,22 @@ def test_pushed_and_pulled_is_the_same(run_srkit, hub, trained, photo, monkeypat
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     for _ in range(2):  # the second time the repository is there
         code, out, err = run_srkit("weights", "push", trained, "anna/edsr-tiny")
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, FOR_OPENMODELDB)
         assert out == f"{hub.url}/anna/edsr-tiny\nuse:  srkit upscale PHOTO --model anna/edsr-tiny\n"
     files = hub.repositories["anna/edsr-tiny"]
-    assert sorted(files) == ["README.md", "model.safetensors", "run.toml"]
+    assert sorted(files) == ["2x-edsr-tiny.json", "README.md", "model.safetensors", "run.toml"]
+    (resource,) = json.loads(files["2x-edsr-tiny.json"])["resources"]
+    assert resource["urls"] == [f"{hub.url}/anna/edsr-tiny/resolve/main/model.safetensors"]
+    assert resource["sha256"] == hashlib.sha256(files["model.safetensors"]).hexdigest()
+    assert resource["size"] == len(files["model.safetensors"])
     assert (hub.commits, hub.unknown, hub.private) == (2, [], set())
     assert hub.cards[-1] == files["README.md"].decode()
 
     monkeypatch.delenv("HF_TOKEN")
     code, out, err = run_srkit("weights", "pull", "anna/edsr-tiny", "-o", "mine")
     assert (code, err) == (0, "")
-    assert {path.name: path.read_bytes() for path in Path("mine").iterdir()} == files
+    pulled = {path.name: path.read_bytes() for path in Path("mine").iterdir()}
+    assert pulled == {name: data for name, data in files.items() if not name.endswith(".json")}
     assert "srkit upscale PHOTO --model mine" in out
     assert run_srkit("weights", "pull", "hf:anna/edsr-tiny")[0] == 0
 
