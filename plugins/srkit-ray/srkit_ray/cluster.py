@@ -101,11 +101,12 @@ def answers(
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # after Ray Data has set it
     blocks = max(1, -(-len(rows) // TOGETHER))
+    pool = max(1, min(workers, blocks))
     data = ray.data.from_items(list(rows), override_num_blocks=blocks)
     data = data.map(
         worker,
         fn_constructor_args=(task,),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, blocks))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=pool, initial_size=pool),
         num_cpus=cores,
         num_gpus=gpus or None,
     )

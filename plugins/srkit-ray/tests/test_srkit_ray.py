@@ -50,7 +50,7 @@ def album(folder: Path, count: int) -> Path:
 
 def run(*words: object, **more: object) -> subprocess.CompletedProcess:
     line = [sys.executable, "-m", "srkit", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300, **more)
+    return subprocess.run(line, capture_output=True, text=True, timeout=900, **more)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -177,16 +177,16 @@ def test_bytes_are_those_of_the_command_and_a_second_run_does_the_rest(tmp_path)
 
 def started(source: Path, out: Path) -> subprocess.Popen:
     line = [sys.executable, "-m", "srkit", "ray", "upscale", str(source), str(out), "--model", MODEL]
-    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for(count: int, out: Path, process: subprocess.Popen) -> None:
-    for _ in range(1200):
+    for _ in range(3000):
         if len(manifest_of(out)) >= count:
             return
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None
         time.sleep(0.1)
-    raise AssertionError("no results in two minutes")
+    raise AssertionError("no results in five minutes")
 
 
 def workers_of(driver: int) -> list[int]:
