@@ -22,7 +22,7 @@ from srkit.cli.bench_report import (
 )
 from srkit.cli.choose import AsJson, Device, Precision, Root, Wrappers, scale_of, words
 from srkit.errors import SrkitError, UsageError, missing_path
-from srkit.plugins import Registry
+from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
     from srkit.evaluate.plan import Plan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from srkit.evaluate.store import Store
     from srkit.evaluate.table import Results
     from srkit.nets import Precision as Format
+    from srkit.weights.subjects import Search
 
 DEFAULT_SCALES = (2, 3, 4)
 TOLD = 8  # failures that are told on stderr; the table has all
@@ -72,6 +73,9 @@ def bench(
     wrapper: Wrappers = None,
     device: Device = "auto",
     precision: Precision = "fp32",
+    backend: Annotated[
+        str, typer.Option(help="What networks run in, PyTorch if not given, in a --precision that it offers.")
+    ] = "",
     cost: Annotated[
         bool, typer.Option("--cost", help="Multiply-adds, latency and peak memory too, each model in a fresh process.")
     ] = False,
@@ -139,7 +143,6 @@ def bench(
     from srkit.evaluate.require import requirement
 
     required = [requirement(text) for text in require or []]
-
     from srkit.cli.bench_plan import planned
     from srkit.evaluate.plan import measure_named
     from srkit.evaluate.protocol import protocol_named
@@ -149,7 +152,7 @@ def bench(
     tagged = read_tags(tags) if tags else None
     store = store_in(results, no_cache)
     device = device_meant(device, store)
-    chosen = protocol_named(protocol)
+    runs = runtime_meant(registry, backend, precision, device)
     measures = [measure_named(registry, store, word) for word in words(metrics) or defaults.METRICS]
     wanted = [scale_of(word) for word in words(scales)]
     chain = words(wrapper)
@@ -159,13 +162,14 @@ def bench(
         wanted or DEFAULT_SCALES,
         scales_said=bool(wanted),
         device=device,
-        precision=resolved(precision, device),
+        precision="fp32" if runs else resolved(precision, device),
+        backend=runs,
         wrappers=[chain, [defaults.ENSEMBLE, *chain]] if self_ensemble else [chain],
     )
     plan = planned(
         search,
         measures,
-        chosen,
+        protocol_named(protocol),
         models=words(models),
         checkpoints=words(checkpoints),
         sets=words(sets),
@@ -177,7 +181,7 @@ def bench(
         tags=tagged,
     )
     fill(plan, registry, device)
-    table = plan.results(about_of(plan, search.precision))
+    table = plan.results(about_of(plan, search))
     if cost:
         table = replace(table, costs=measured_costs(plan, sizes))
     show(table, form, parquet, store=store, intervals=intervals, published=published)
@@ -235,17 +239,35 @@ def resolved(precision: str, device: str) -> "Format":
     return precision_on(pick_device(device), precision)
 
 
-def about_of(plan: "Plan", precision: str) -> dict[str, str]:
+def runtime_meant(registry: Registry, name: str, precision: str, device: str) -> "Choice | None":
+    """What networks run in; None for PyTorch, without a word. UsageError for `auto`, and a precision it has not."""
+    if not name:
+        return None
+    from srkit.nets import pick_device
+    from srkit.weights.runtimes import AUTO, chosen_backend
+
+    if name == AUTO:
+        there = ", ".join(entry.component.name for entry in registry.of("backend"))
+        raise UsageError(f"each model may run fastest in another backend, and a table is of one; name it: {there}")
+    return chosen_backend(registry, name, precision, pick_device(device))
+
+
+def about_of(plan: "Plan", search: "Search") -> dict[str, str]:
     """What a reader must know of where the numbers come from."""
     import platform
 
+    from srkit.evaluate.identity import versions_of
+
+    backend = search.backend
     return {
         "srkit": version("srkit"),
         "torch": version("torch"),
         "command": shlex.join(["srkit", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
-        "precision": precision,
+        "precision": backend.options["precision"] if backend else search.precision,
+        "backend": backend.label if backend else "",
+        "runtime": ", ".join(versions_of(backend.entry.package)) if backend else "",
         "device": "; ".join(plan.conditions()),
     }
 

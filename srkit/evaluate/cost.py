@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,23 +53,27 @@ def measure(
     sizes: Sequence[Size],
     *,
     seconds: float,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
+    backend: Choice | None = None,
 ) -> Iterator[Cost]:
     """Each number as soon as it is known, the small sizes first; an error is a number that is not there.
 
     one: model, weights and scale of every row. sizes: of outputs, for latency and memory. seconds: of timed runs
-    for each size, of which there are at least three. The device is the network's.
+    for each size, of which there are at least three. The device is the network's. precision: what it computes in, by
+    the backend where there is one, which multiply-adds do not depend on.
     """
     device = next((p.device for p in (*loaded.net.parameters(), *loaded.net.buffers())), torch.device("cpu"))
     yield replace(one, name="parameters", value=float(loaded.parameters))
     yield from multiply_adds(loaded, wrappers, one)
-    how: dict[str, Any] = {"tile": 0, "wrappers": wrappers, "in_range": False, "precision": precision}
-    upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, **how)
+    how: dict[str, Any] = {"tile": 0, "wrappers": wrappers, "in_range": False, "backend": backend}
+    own: Precision = "fp32" if backend else cast(Precision, precision)
+    upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, precision=own, **how)
+    told = conditions(device, precision) | ({"backend": backend.label} if backend else {})
     before = None if device.type == "cuda" else resident()
     for size in sorted(sizes, key=lambda size: size[0] * size[1]):
         try:
             lr_size = lr_of(size, loaded.scale)
-            how = {"before": before, "seconds": seconds, "precision": precision}
+            how = {"before": before, "seconds": seconds, "told": told}
             yield from run_costs(upscaler, lr_size, device, size, one, **how)
         except Exception as error:
             why = TOO_MUCH if ran_out(error) else one_line(error)
@@ -146,9 +150,12 @@ def run_costs(
     *,
     before: int | None,
     seconds: float,
-    precision: Precision,
+    told: dict[str, str],
 ) -> Iterator[Cost]:
-    """Memory of the first run, then the times of others. before: bytes of the process before any run, on a CPU."""
+    """Memory of the first run, then the times of others.
+
+    before: bytes of the process before any run, on a CPU. told: conditions of all of them.
+    """
     generator = torch.Generator().manual_seed(0)
     lr = torch.rand(1, 3, lr_size[1], lr_size[0], generator=generator).to(device)
     reset_peak(device)
@@ -157,7 +164,7 @@ def run_costs(
     upscaler(lr)
     finish(device)
     first = time.perf_counter() - begin
-    told = conditions(device, precision) | {"lr": f"{lr_size[0]}x{lr_size[1]}"}
+    told = told | {"lr": f"{lr_size[0]}x{lr_size[1]}"}
     one = replace(one, size=text_of(size), conditions=told)
     peak = peak_memory(device)
     if peak is None or allocated is None:
@@ -200,7 +207,7 @@ def finish(device: torch.device) -> None:
         torch.accelerator.synchronize()
 
 
-def conditions(device: torch.device, precision: Precision) -> dict[str, str]:
+def conditions(device: torch.device, precision: str) -> dict[str, str]:
     """What a time and a peak depend on, in words."""
     told = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -16,7 +16,7 @@ UNSURE, SAME = "not significant", "identical"
 ONLY_OLD, ONLY_NEW, NO_SCORE = "only in the old", "only in the new", "no score"
 LESS, MORE, WITHIN, UNLIKE = "less", "more", "within the spread", "other conditions"
 
-CONDITIONS = ("srkit", "torch", "precision", "device")
+CONDITIONS = ("srkit", "torch", "precision", "backend", "device")
 
 RowKey = tuple[str, str, int, str]  # model, set, scale, metric
 Scores = Mapping[str, Score]  # by picture

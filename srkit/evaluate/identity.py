@@ -2,9 +2,12 @@
 
 import ast
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 from srkit.components import Lazy
 from srkit.errors import UsageError
 from srkit.evaluate.store import Store
-from srkit.plugins import Choice, Entry, Registry
+from srkit.plugins import BUILTIN, Choice, Entry, Registry
 from srkit.run import parse_assignment
 
 
@@ -25,6 +28,22 @@ def identity(choice: Choice) -> dict[str, Any]:
         "options": choice.options,
         "code": code_of(entry),
     }
+
+
+def runtime_identity(backend: Choice) -> dict[str, Any]:
+    """Of a backend: as `identity`, with the versions of what it requires, since those compute."""
+    return identity(backend) | {"packages": list(versions_of(backend.entry.package))}
+
+
+def versions_of(package: str) -> Iterator[str]:
+    """`openvino 2026.4.1` for each package that this one requires and that is installed; of srkit itself nothing."""
+    if package == BUILTIN:
+        return
+    with suppress(PackageNotFoundError):
+        for line in requires(package) or ():
+            if found := re.match(r"[\w.-]+", line):
+                with suppress(PackageNotFoundError):
+                    yield f"{found[0]} {version(found[0])}"
 
 
 def choose(registry: Registry, store: Store, kind: str, name: str, options: Mapping[str, Any] | None = None) -> Choice:

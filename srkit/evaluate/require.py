@@ -123,6 +123,8 @@ def missed_cost(each: Requirement, results: Results) -> list[str]:
 
 
 def like(name: str, pattern: str) -> bool:
+    """pattern: without blanks, as `requirement` reads it."""
+    name = "".join(name.split())
     return name == pattern or fnmatchcase(name, pattern)
 
 

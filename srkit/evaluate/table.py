@@ -126,7 +126,8 @@ class Results:
     """A benchmark: the long table, and what is known of its metrics, models and sets.
 
     Attributes:
-        about: `srkit`, `torch`, `command`, `date`, `device`, `precision`, `processor` and others, for the reader.
+        about: `srkit`, `torch`, `command`, `date`, `device`, `precision`, `backend`, `processor` and
+            others, for the reader.
     """
 
     scores: Sequence[Score]

@@ -165,7 +165,9 @@ def footer(results: Results, beside: Beside = PLAIN) -> str:
     gone = {name: len(one.left_out) for one in results.sets if one.left_out for name in [f"{one.name} x{one.scale}"]}
     small = "; ".join(f"{count} too small left out of {name}" for name, count in gone.items())
     precision = results.about.get("precision", "fp32")
-    told = f", networks computed in {precision}" if precision != "fp32" else ""
+    backend = results.about.get("backend", "")
+    told = f", networks computed in {precision}" if precision != "fp32" or backend else ""
+    told += f" by {backend}" if backend else ""
     lines = [f"protocol {results.protocol}, fingerprint {fingerprint(results)}{told}" + (f"; {small}" if small else "")]
     lines += [f"in brackets: {METHOD}"] if beside.intervals else []
     lines += ["quoted, not measured:", *published.sources(beside.quoted)] if beside.quoted else []

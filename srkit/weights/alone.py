@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from srkit.errors import SrkitError, one_line
 from srkit.evaluate.cost_table import SIZES, TOO_MUCH, Size
@@ -18,9 +18,6 @@ from srkit.evaluate.machine import first_to_be_killed, machine
 from srkit.evaluate.plan import Subject
 from srkit.evaluate.store import Store
 from srkit.evaluate.table import Cost, made
-
-if TYPE_CHECKING:
-    from srkit.nets import Precision
 
 VERSION = 1  # of what is measured: part of the key
 SECONDS = 5.0  # of timed runs for each size, unless three take longer
@@ -36,7 +33,9 @@ class Request:
         word: what `load_model` understands: a name or a file.
         model, weights: what the rows are to say.
         wrappers: names, the innermost first.
-        scale_said, device, precision: as in `srkit.weights.subjects.Search`.
+        scale_said, device: as in `srkit.weights.subjects.Search`.
+        precision: what the network is computed in.
+        backend: what it runs in, as `package:name`; empty for PyTorch.
         limit: seconds after which the process is ended.
     """
 
@@ -47,7 +46,8 @@ class Request:
     wrappers: Sequence[str] = ()
     scale_said: bool = True
     device: str = "auto"
-    precision: "Precision" = "fp32"
+    precision: str = "fp32"
+    backend: str = ""
     sizes: Sequence[Size] = SIZES
     seconds: float = SECONDS
     limit: float = LIMIT
@@ -145,13 +145,15 @@ def main() -> None:
     from srkit.nets import pick_device
     from srkit.plugins import load_plugins
     from srkit.weights.loading import load_model
+    from srkit.weights.runtimes import chosen_backend
 
     try:
         registry = load_plugins()
         wrappers = [registry.choose("wrapper", name) for name in request.wrappers]
         device = pick_device(request.device)
         loaded = load_model(registry, request.word, request.scale, device, scale_said=request.scale_said)
-        how: dict[str, Any] = {"seconds": request.seconds, "precision": request.precision}
+        backend = chosen_backend(registry, request.backend, request.precision, device)
+        how: dict[str, Any] = {"seconds": request.seconds, "precision": request.precision, "backend": backend}
         for cost in measure(loaded, wrappers, request.row, request.sizes, **how):
             print(json.dumps({"cost": asdict(cost)}), file=out, flush=True)
     except SrkitError as error:

@@ -85,6 +85,8 @@ class Ladder:
 
     def own_scale(self) -> int:
         """The scale of a foreign file: the one asked for where the file does not say, else the one that it says."""
+        if self.loaded:  # such a file has one
+            return next(iter(self.loaded))
         try:
             return self.load(self.scale).scale
         except UsageError:

@@ -4,13 +4,12 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import version
 from pathlib import Path
-from re import match
 from statistics import mean, median
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor
 from srkit import defaults
 from srkit.errors import UsageError, one_line
 from srkit.evaluate.cost import finish
-from srkit.evaluate.identity import code_of
+from srkit.evaluate.identity import code_of, versions_of
 from srkit.evaluate.machine import machine
 from srkit.evaluate.protocol import DEFAULT, protocol_named
 from srkit.evaluate.score import build_metric, score_image
@@ -250,15 +249,6 @@ def key_of(loaded: Loaded, device: torch.device, entries: Sequence[tuple[Entry, 
         "packages": {package: list(versions_of(package)) for package in packages},
     }  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def versions_of(package: str) -> Iterator[str]:
-    """`openvino 2026.4.1` for each package that this one requires and that is installed."""
-    with suppress(PackageNotFoundError):
-        for line in requires(package) or ():
-            if found := match(r"[\w.-]+", line):
-                with suppress(PackageNotFoundError):
-                    yield f"{found[0]} {version(found[0])}"
 
 
 def write(tried: Tried, file: Any) -> None:

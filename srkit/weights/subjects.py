@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from srkit.defaults import TAG_OF_TABLES
 from srkit.errors import FetchError, NoWeights, SrkitError, UnknownName, UsageError, did_you_mean, one_line
-from srkit.evaluate.identity import choose, identity
+from srkit.evaluate.identity import choose, identity, runtime_identity
 from srkit.evaluate.plan import Opened, Subject
 from srkit.evaluate.store import Store
 from srkit.evaluate.table import ModelInfo
@@ -33,7 +33,8 @@ class Search:
     """How weights are looked for and used.
 
     scales_said: the user named the scales. device: the user's word. precision: fp32, bf16 or fp16, of networks;
-    interpolations are computed in fp32. wrappers: of each subject, by their names.
+    interpolations are computed in fp32. backend: what networks run in, with its own precision; None for PyTorch.
+    wrappers: of each subject, by their names.
     """
 
     registry: Registry
@@ -42,6 +43,7 @@ class Search:
     scales_said: bool = False
     device: str = "auto"
     precision: "Precision" = "fp32"
+    backend: Choice | None = None
     wrappers: Sequence[Sequence[str]] = ((),)
     downloads: Downloads = quietly
 
@@ -165,7 +167,9 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
     store = search.store
     digest = store.sha256(located.path) if located.path else ""
     weights, about, label = located.weights, located.about, word if is_path(word) else located.label
-    search = search if located.model.component.trainable else replace(search, precision="fp32")
+    search = search if located.model.component.trainable else replace(search, precision="fp32", backend=None)
+    backend = search.backend
+    label += f" ({backend.label} {backend.options['precision']})" if backend else ""
     found = []
     for wrapper_names in search.wrappers:
         wrappers = [choose(search.registry, store, "wrapper", name) for name in wrapper_names]
@@ -175,6 +179,7 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
             "wrappers": [identity(wrapper) for wrapper in wrappers],
             "device": search.device,
             "precision": search.precision,
+            **({"backend": runtime_identity(backend)} if backend else {}),
         }
         info = ModelInfo(
             label + mark(wrappers),
@@ -191,7 +196,8 @@ def subjects_of(search: Search, word: str, scale: int, located: Located) -> list
             "wrappers": list(wrapper_names),
             "scale_said": search.scales_said,
             "device": search.device,
-            "precision": search.precision,
+            "precision": backend.options["precision"] if backend else search.precision,
+            "backend": backend.entry.qualified if backend else "",
         }
         found.append(Subject(info, key, opener(search, word, scale, wrapper_names), again=again))
     return found
@@ -207,7 +213,8 @@ def opener(search: Search, word: str, scale: int, wrapper_names: Sequence[str]) 
         registry = search.registry
         loaded: Loaded = load_model(registry, word, scale, device, search.downloads, scale_said=search.scales_said)
         wrappers = [registry.choose("wrapper", name) for name in wrapper_names]
-        upscaler = make_upscaler(loaded.net, loaded.model, scale, wrappers=wrappers, precision=search.precision)
+        how: dict[str, Any] = {"wrappers": wrappers, "precision": search.precision, "backend": search.backend}
+        upscaler = make_upscaler(loaded.net, loaded.model, scale, **how)
         return Opened(upscaler, loaded.parameters)
 
     return load

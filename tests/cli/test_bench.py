@@ -4,6 +4,8 @@ import csv
 import hashlib
 import io
 import json
+import sys
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -66,6 +68,57 @@ def test_the_precision_is_said_and_interpolations_stay_exact(run_srkit, trained)
     code, _, err = run_srkit(*words, "--precision", "half")
     assert code == 2
     assert "no precision called 'half'" in err
+
+
+def test_a_backend_is_said_in_its_rows_and_kept_apart(run_srkit, trained, tmp_path):
+    words = ["bench", "--models", f"bicubic,{trained}", "--sets", "samples", "--scales", "2", "--results", tmp_path]
+    in_bf16 = ["--backend", "torch", "--precision", "bf16"]
+    tables = [json.loads(run_srkit(*words, *more, "--json")[1]) for more in ([], in_bf16, [], ["--backend", "torch"])]
+    plain, half, again, full = tables
+    name = plain["rows"][1]["model"]
+    assert [[row["model"] for row in table["rows"]] for table in tables] == [
+        ["bicubic", name], ["bicubic", f"{name} (torch bf16)"], ["bicubic", name], ["bicubic", f"{name} (torch fp32)"],
+    ]  # fmt: skip
+    scores = [[row["psnr"] for row in table["rows"]] for table in tables]
+    assert scores[0] == scores[2] == scores[3]
+    assert 0 < abs(scores[1][1] - scores[0][1]) < 0.05
+    assert scores[1][0] == scores[0][0]
+    assert (half["about"]["backend"], half["about"]["precision"]) == ("torch", "bf16")
+    assert "backend" not in again["about"] or not again["about"]["backend"]
+    assert full["about"]["fingerprint"] == plain["about"]["fingerprint"]
+    required = f"{name} (torch bf16):samples:x2:psnr>=9"
+    code, text, err = run_srkit(*words, *in_bf16, "--require", required)
+    assert code == 0, err
+    assert "computed in bf16 by torch" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        (["--backend", "auto"], "each model may run fastest in another backend, and a table is of one; name it: torch"),
+        (["--backend", "torhc"], "no backend called 'torhc'; did you mean 'torch'?"),
+        (["--backend", "torch", "--precision", "int8"], "backend 'torch' computes in fp32, bf16, fp16, not in 'int8'"),
+    ],
+)
+def test_a_backend_that_cannot_be_is_one_line(run_srkit, more, error):
+    code, out, err = run_srkit("bench", "--sets", "samples", *more)
+    assert (code, out) == (2, "")
+    assert error in err
+
+
+def test_what_a_backend_costs_is_measured_in_it(monkeypatch, capsys):
+    from srkit.weights import alone
+
+    asked = {"word": "bicubic", "scale": 2, "model": "bicubic (torch bf16)", "precision": "bf16", "backend": "torch"}
+    request = alone.Request(**asked, sizes=[(48, 48)], seconds=0.0, device="cpu")
+    monkeypatch.setattr(alone, "first_to_be_killed", lambda: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asdict(request))))
+    monkeypatch.setattr("sys.stdout", sys.stdout)  # main puts another in its place
+    alone.main()
+    rows = [json.loads(line)["cost"] for line in capsys.readouterr().out.splitlines()]
+    latency = next(row for row in rows if row["name"] == "latency")
+    assert (latency["conditions"]["backend"], latency["conditions"]["precision"]) == ("torch", "bf16")
+    assert latency["value"] > 0
 
 
 def test_self_ensemble_is_a_row_of_its_own(run_srkit, trained):
