@@ -1,8 +1,12 @@
 """srkit-onnx: models exported for other programs, ONNX files as models, and onnxruntime as what networks run in."""
 
+import os
 from typing import NoReturn
 
 from srkit import Backend, Command, Model, UsageError, hookimpl, lazy
+
+# onnxruntime reports to its maker from 1.29 on, unless this is said before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 srkit_api = 1  # the version of srkit's plugin contract this is made for
 

@@ -15,7 +15,7 @@ from srkit import CheckpointError, OutputError, UsageError, cache_folder, write_
 from srkit_onnx.convention import Convention, from_dict, through, with_source
 from srkit_onnx.graph import Graph, read_graph
 from srkit_onnx.probe import confirmed, measure
-from srkit_onnx.session import Session
+from srkit_onnx.session import Session, in_short
 
 LOG = logging.getLogger("srkit")
 
@@ -54,7 +54,7 @@ class OnnxNet(nn.Module):
         try:
             made = [through(run, picture.float().cpu(), self.how, dtype) for picture in lr.split(1)]
         except RuntimeError as error:  # onnxruntime's are such
-            raise OutputError(f"onnxruntime: {' '.join(str(error).split())[:300]}") from error
+            raise OutputError(f"onnxruntime: {in_short(error)}") from error
         return torch.cat(made).to(lr.device)
 
 
@@ -78,8 +78,7 @@ def opened(graph: Graph, device: torch.device) -> Session:
     try:
         return Session(graph.data, device)
     except Exception as error:  # onnxruntime's own, of many types
-        text = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"'{graph.path}' cannot be run by onnxruntime: {text}") from None
+        raise CheckpointError(f"'{graph.path}' cannot be run by onnxruntime: {in_short(error)}") from None
 
 
 def convention(graph: Graph, session: Session, said: Mapping[str, str]) -> Convention:

@@ -51,6 +51,12 @@ def low_resolution(picture: np.ndarray, height: int, width: int, scale: int) -> 
     return tensor_of(lr), tensor_of(hr)
 
 
+@lru_cache(maxsize=32)
+def sample(number: int, height: int, width: int, scale: int) -> tuple[Tensor, Tensor]:
+    """`low_resolution` of a sample photograph; the same tensors each time, which nobody may change."""
+    return low_resolution(samples()[number], height, width, scale)
+
+
 def calibration(folder: Path | None, scale: int, height: int, width: int, count: int = 24) -> Iterator[Tensor]:
     """LR pictures of one size, 1,3,H,W, of a folder's photographs made small, or of the samples: several crops of each.
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from srkit import CheckpointError, imresize_torch
 from srkit_onnx.convention import LAYOUTS, LUMA, ORDERS, RANGES, WEIGHTS, Convention, Run, decode, encode
 from srkit_onnx.graph import Graph
-from srkit_onnx.pictures import low_resolution, samples
+from srkit_onnx.pictures import sample
+from srkit_onnx.session import in_short
 
 SIZES = ((48, 64), (64, 64), (128, 128), (256, 256))  # (height, width): the first at which it runs
 ODD = (37, 29)
@@ -97,7 +98,7 @@ def attempt(run: Run, values: np.ndarray) -> np.ndarray | None:
 
 def enlarged(shape: tuple[int, ...], channels: int, size: tuple[int, int]) -> tuple[str, int] | None:
     """(layout, scale) of a result of that shape; None where it is no picture a whole number of times larger."""
-    for layout in LAYOUTS if len(shape) == 4 else ():
+    for layout in LAYOUTS if len(shape) == 4 and shape[0] == 1 else ():
         _, count, height, width = shape if layout == "nchw" else (shape[0], shape[3], shape[1], shape[2])
         if count == channels and height % size[0] == 0 and height // size[0] == width / size[1] >= 1:
             return layout, height // size[0]
@@ -194,19 +195,22 @@ def consistent(graph: Graph, run: Run, how: Convention, said: Mapping[str, str])
     """Each reading by which a result, made small again, is the picture that went in."""
     height, width = how.size or tuple(-(-side // how.multiple) * how.multiple for side in SIZES[0])
     some = PHOTOGRAPHS if height * width <= 128**2 else PHOTOGRAPHS[:2]
-    pairs = [low_resolution(samples()[number], height, width, how.scale) for number in some]
+    pairs = [sample(number, height, width, how.scale) for number in some]
     if how.channels == LUMA:
         pairs = [(luma(lr), luma(hr)) for lr, hr in pairs]
     floor = sum(psnr(imresize_torch(lr, how.scale).clamp(0, 1), hr) for lr, hr in pairs) / len(pairs)
     colours = patches(height, width, 1 if how.channels == LUMA else 3)
     for given in inputs(graph, how, said):
-        raw = [attempt(run, encode(lr, given, graph.input.dtype)) for lr in (colours, *(lr for lr, _ in pairs))]
+        patched = attempt(run, encode(colours, given, graph.input.dtype))
+        fitting = [] if patched is None else list(outputs(graph, given, said))
+        fitting = [reading for reading in fitting if away(decode(patched, reading), colours) <= 2 * NEAR]
+        raw = [attempt(run, encode(lr, given, graph.input.dtype)) for lr, _ in pairs if fitting]
         if any(each is None for each in raw):
             continue
-        for reading in outputs(graph, given, said):
-            patched, *made = [decode(each, reading) for each in raw if each is not None]
+        for reading in fitting:
+            made = [decode(each, reading) for each in raw if each is not None]
             far = [away(sr, lr) for sr, (lr, _) in zip(made, pairs, strict=True)]
-            if away(patched, colours) <= 2 * NEAR and max(far) <= NEAR:
+            if max(far) <= NEAR:
                 clipped = [sr.clamp(0, 1) for sr in made]
                 yield Tried(reading, clipped, [psnr(sr, hr) for sr, (_, hr) in zip(clipped, pairs, strict=True)], floor)
 
@@ -274,13 +278,12 @@ def in_doubt(path: Path, readings: list[Convention], key: str, told: str) -> Che
 def confirmed(graph: Graph, run: Run, how: Convention) -> None:
     """What a file says of itself, held against one result. Raises CheckpointError where it is not so."""
     height, width = how.size or tuple(-(-side // how.multiple) * how.multiple for side in SIZES[0])
-    lr, _ = low_resolution(samples()[PHOTOGRAPHS[0]], height, width, how.scale)
+    lr, _ = sample(PHOTOGRAPHS[0], height, width, how.scale)
     lr = luma(lr) if how.channels == LUMA else lr
     try:
         made = decode(run(encode(lr, how, graph.input.dtype)), how)
     except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"'{graph.path}' does not run as its metadata says: {text}") from None
+        raise CheckpointError(f"'{graph.path}' does not run as its metadata says: {in_short(error)}") from None
     right = tuple(made.shape[-2:]) == (height * how.scale, width * how.scale) and made.shape[1] == lr.shape[1]
     if not right or away(made, lr) > 2 * NEAR:
         raise CheckpointError(f"'{graph.path}' does not make what its metadata says ({how.words}); export it again")

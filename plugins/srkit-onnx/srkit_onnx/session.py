@@ -1,6 +1,7 @@
 """An onnxruntime session on the device that a network is meant for, and what it really computes on."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,12 @@ class Session:
         options.log_severity_level = ONLY_FATAL
         wanted = PROVIDERS.get(device.type, CPU)
         there = wanted in onnxruntime.get_available_providers()
-        providers: list[Any] = [(wanted, {"device_id": device.index or 0})] if device.type == "cuda" else [wanted]
-        self.inner = onnxruntime.InferenceSession(
-            str(model) if isinstance(model, Path) else model,
-            options,
-            providers=[*providers, CPU] if there and wanted != CPU else [CPU],
-        )
+        given = str(model) if isinstance(model, Path) else model
+        if there and wanted != CPU:
+            first: Any = (wanted, {"device_id": device.index or 0}) if device.type == "cuda" else wanted
+            self.inner = on_either(given, options, first)
+        else:
+            self.inner = onnxruntime.InferenceSession(given, options, providers=[CPU])
         self.provider: str = self.inner.get_providers()[0]
         self.output: str = self.inner.get_outputs()[0].name
         self.input: str = self.inner.get_inputs()[0].name
@@ -44,3 +45,23 @@ class Session:
     def run(self, values: np.ndarray) -> np.ndarray:
         result: np.ndarray = self.inner.run([self.output], {self.input: values})[0]
         return result
+
+
+def in_short(error: Exception) -> str:
+    """What onnxruntime raises, in a line: without its code, and without the place and signature in its source."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"\S+\.(cc|h|cpp):\d+ \S+?\(.*?\)( const)? ", "", text)
+    return text[:300]
+
+
+def on_either(model: bytes | str, options: onnxruntime.SessionOptions, first: Any) -> onnxruntime.InferenceSession:
+    """On a GPU's provider, or on the CPU where that cannot be had, as when a library of CUDA's is missing.
+
+    onnxruntime itself falls back on some machines and raises on others.
+    """
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=[first, CPU])
+    except Exception as error:  # onnxruntime's own, of many types; of a graph it cannot load the CPU raises too
+        LOG.debug("%s", error)
+        return onnxruntime.InferenceSession(model, options, providers=[CPU])

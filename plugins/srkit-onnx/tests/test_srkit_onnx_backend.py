@@ -38,9 +38,9 @@ def test_it_keeps_the_contract(srkit_check):
     srkit_check("backend", "onnxruntime")
 
 
-def test_a_network_is_converted_once_and_a_damaged_file_again(registry, caplog):
+def test_a_network_is_converted_once_and_a_damaged_file_again(caplog):
     torch.manual_seed(0)
-    net = registry.choose("model", "edsr", {"n_resblocks": 1, "n_feats": 8}).build(2).eval()
+    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2)).eval()
     assert difference(backend.onnxruntime_backend(net, 2), net, (5, 9), (40, 31), count=2) < 1e-5
     assert told(caplog) == 1
     backend.onnxruntime_backend(net, 2)
@@ -50,7 +50,7 @@ def test_a_network_is_converted_once_and_a_damaged_file_again(registry, caplog):
     assert difference(backend.onnxruntime_backend(net, 2), net, (5, 9)) < 1e-5
     assert told(caplog) == 2
     with torch.no_grad():
-        net.head[0].weight *= 1.5
+        net[0].weight *= 1.5
     assert difference(backend.onnxruntime_backend(net, 2), net, (5, 9)) < 1e-5, "other weights, another file"
 
 
