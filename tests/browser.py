@@ -10,10 +10,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE = 60.0  # seconds for one answer
@@ -137,6 +139,18 @@ class Browser:
         about = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": codes[key]}
         self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **about)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def draws(self, selector: str, edge: int = 12) -> bool:
+        """Is anything to be seen within an element, but for its edge? Of a frame with a page of its own, too."""
+        self.centre(selector)
+        script = f"""(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();
+            const top = Math.max(0, r.y), bottom = Math.min(innerHeight, r.bottom);
+            return [scrollX + r.x, scrollY + top, r.width, bottom - top]; }})()"""
+        left, top, width, height = self.run(script)
+        place = {"x": left + edge, "y": top + edge, "width": width - 2 * edge, "height": height - 2 * edge, "scale": 1}
+        data = base64.b64decode(self.call("Page.captureScreenshot", format="png", clip=place)["data"])
+        with Image.open(BytesIO(data)) as image:
+            return any(low != high for low, high in image.convert("RGB").getextrema())  # type: ignore[misc]
 
     def screenshot(self, file: Path, *, whole: bool = False) -> None:
         options: dict[str, Any] = {"format": "png"}

@@ -63,6 +63,7 @@ def theme() -> gr.Theme:
         checkbox_label_border_width="1px",
         checkbox_label_border_color_selected="*primary_600",
         checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_400",
         checkbox_background_color_selected="*primary_600",
         checkbox_background_color_selected_dark="*primary_500",
     )

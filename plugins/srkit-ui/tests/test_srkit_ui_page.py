@@ -42,6 +42,17 @@ def hook(event, arguments):
             file.write(f"{event} {arguments[1] if event == 'socket.connect' else arguments[0]}\\n")
 sys.addaudithook(hook)
 """
+#: A backend that is installed beside it: PyTorch once more.
+TWIN = """
+from typing import Annotated, Literal
+from srkit import Backend, hookimpl
+srkit_api = 1
+def build(net, scale, *, precision: Annotated[Literal["fp32"], "number format"] = "fp32"):
+    return net
+@hookimpl
+def srkit_backends():
+    return [Backend(name="twin", build=build, summary="PyTorch once more")]
+"""
 
 if find_spec("gradio") is None:
     pytest.skip("Gradio is not installed here: make ui-test makes an environment for it", allow_module_level=True)
@@ -52,6 +63,11 @@ def served(folder: Path, *words: str, **variables: str) -> Iterator[str]:
     """`srkit ui` in a folder; its address."""
     (folder / "watch").mkdir(parents=True)
     (folder / "watch/sitecustomize.py").write_text(WATCH)
+    about = folder / "watch/srkit_twin-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: srkit-twin\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[srkit]\ntwin = srkit_twin\n")
+    (folder / "watch/srkit_twin.py").write_text(TWIN)
     paths = [str(folder / "watch"), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TMPDIR": str(folder)}
     environment |= {"CONNECTIONS": str(folder / "connections.txt"), **variables}
@@ -357,8 +373,31 @@ def test_guesswork_is_a_layer(page, cat):
     assert "guesswork" in text(page, ".job.made").lower()
 
 
+def test_a_runtime_that_is_installed_is_offered_and_said(page, home, cat):
+    page.run("[...document.querySelectorAll('#form button')].find((each) => each.innerText.includes('More')).click()")
+    page.wait_for("document.querySelector('#form').innerText.includes('Computed by')")
+    page.click("#backend input")
+    page.wait_for("[...document.querySelectorAll('[role=option]')].some((each) => each.innerText.includes('twin'))")
+    page.run("""[...document.querySelectorAll('[role=option]')].find((each) => each.innerText.includes('twin')).id =
+        'pick-twin'""")
+    page.click("#pick-twin")
+    by_factor(page, cat)
+    start(page)
+    (url,) = done(page)
+    assert "by twin in fp32" in text(page, ".job.made")
+    assert fetched(page, url) == by_command(home, cat, "twin.png", "--model", "edsr-small", "--scale", "2")
+
+
 def tab(page: Browser, name: str) -> None:
     page.run(f"[...document.querySelectorAll('[role=tab]')].find((e) => e.innerText === {json.dumps(name)}).click()")
+
+
+def shown_by(page: Browser, frame: str) -> None:
+    """The frame is not only there: the page in it is drawn."""
+    end = time.monotonic() + 60 * SLOW
+    while not page.draws(frame):
+        assert time.monotonic() < end, f"{frame} stays empty"
+        time.sleep(0.2)
 
 
 def test_the_other_tabs(page, photo_file):
@@ -370,10 +409,12 @@ def test_the_other_tabs(page, photo_file):
     page.wait_for("!!document.querySelector('#trial iframe')", 120 * SLOW)
     shown = fetched(page, page.run("document.querySelector('#trial iframe').src")).decode()
     assert shown.count("<article") == 3
+    shown_by(page, "#trial iframe")
     tab(page, "Trainings")
     page.wait_for("document.body.innerText.includes('psnr_y 31.25 at step 299')")
     tab(page, "Benchmark")
     page.wait_for("!!document.querySelector('iframe[src=\"/report\"]')")
+    shown_by(page, 'iframe[src="/report"]')
 
 
 def test_the_keyboard_alone_reaches_everything(page, cat):
