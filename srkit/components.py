@@ -227,6 +227,15 @@ class Model(Component):
 class Loss(Component):
     """`build(*, ...)` gives `loss(sr, hr) -> scalar tensor`, both `B,3,H,W` float in [0, 1].
 
+    What else a loss needs it asks for by a keyword-only parameter, `loss(sr, hr, *, lr)`:
+
+    - `lr`: what sr was made of, `B,3,h,w` float in [0, 1].
+    - `average`: what the average of the weights makes of `lr`, as sr and without gradient. A run without an average
+      (`ema = 0`) is refused, unless the parameter has a default.
+
+    A loss that has `prepare(scales, device)` is told once, before the first step, the scales of the run and the device
+    that it will be called on: there it loads what depends on them.
+
     A loss that has `update(sr, hr)` is given the same two after each optimizer step (a discriminator
     trains itself there); a loss that is a `torch.nn.Module` or has `state_dict` is checkpointed. What `update` gives is
     logged: None, a scalar tensor (`loss_NAME_update`), or scalar tensors by name (`loss_NAME_discriminator`), all on

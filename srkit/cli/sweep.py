@@ -97,7 +97,8 @@ def sweep(
     if missing:
         display.say(f"{len(results)} of {len(cells)} cells are finished; the same command continues with the others")
     if results:
-        display.say(f"table.md, table.csv, table.json, curves.png and curves.svg are in {folder}")
+        terms = ", curves-loss*.png and .svg" if any(result.losses for result in results) else ""
+        display.say(f"table.md, table.csv, table.json, curves.png and curves.svg{terms} are in {folder}")
     if sweeper.stop.asked():
         raise typer.Exit(130)
     if sweeper.failed:

@@ -30,8 +30,11 @@ def need_matplotlib() -> None:
         raise SrkitError("learning curves need matplotlib: pip install matplotlib") from None
 
 
-def draw_curves(curves: Sequence[Curve], title: str) -> dict[str, bytes]:
-    """{".png": ..., ".svg": ...}: the curves over steps. title: what is measured, with set, unit and protocol."""
+def draw_curves(curves: Sequence[Curve], title: str, *, falling: bool = False) -> dict[str, bytes]:
+    """{".png": ..., ".svg": ...}: the curves over steps. title: what is measured, with set, unit and protocol.
+
+    falling: lower is better, as of a loss.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -49,7 +52,7 @@ def draw_curves(curves: Sequence[Curve], title: str) -> dict[str, bytes]:
         axes.set_xlabel("optimizer steps")
         axes.set_ylabel(title)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-        axes.set_ylim(bottom=floor_of(curves))
+        axes.set_ylim(top=ceiling_of(curves)) if falling else axes.set_ylim(bottom=floor_of(curves))
         axes.grid(color="#dddddd", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
 
@@ -127,3 +130,10 @@ def floor_of(curves: Sequence[Curve]) -> float | None:
     low, high = min(settled), max(settled)
     floor = low - max(0.1, 0.2 * (high - low))
     return floor if min(y for curve in curves for _, y in curve.points) < floor < high else None
+
+
+def ceiling_of(curves: Sequence[Curve]) -> float | None:
+    """Upper end of the axis, for what falls, as `floor_of`."""
+    mirrored = [Curve(curve.words, [(x, -y) for x, y in curve.points]) for curve in curves]
+    floor = floor_of(mirrored)
+    return None if floor is None else -floor

@@ -4,9 +4,10 @@ import csv
 import io
 import json
 import math
+import re
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,21 @@ from srkit.files import write_atomically
 from srkit.sweep.grid import Cell
 from srkit.sweep.train import Record, read_record
 
+SUM, TERM = "loss", "loss_"  # in a log, of all losses and of each: `loss_l1`
 SEED = "seed"  # the key of a run whose values are repetitions, of which mean and standard deviation are given
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished cell. curve: (step, score) of each validation, by the sweep's metric and protocol."""
+    """A finished cell. curve: (step, score) of each validation, by the sweep's metric and protocol.
+
+    losses: (step, value) by the log's key of each weighted loss, where a run has several, and of their sum.
+    """
 
     cell: Cell
     record: Record
     curve: list[tuple[int, float]]
+    losses: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[int, float]:
@@ -53,11 +59,22 @@ def read_result(cell: Cell) -> Result | None:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         key = cell.selection.key
         curve = [(line["step"], line[key]) for line in lines if key in line]
+        losses = losses_of(lines)
     except (OSError, ValueError, KeyError) as error:
         raise SrkitError(f"'{path}' cannot be read: {one_line(error)}") from None
     if not curve:
         raise SrkitError(f"'{path}' has no validation in it; delete '{cell.folder}' to train that cell anew")
-    return Result(cell, record, curve)
+    return Result(cell, record, curve, losses)
+
+
+def losses_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """The curves of a run's losses by their keys in its log; none where it has one loss only."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        for key, value in line.items():
+            if (key == SUM or key.startswith(TERM)) and math.isfinite(value):
+                found.setdefault(key, []).append((line["step"], value))
+    return found if any(key.startswith(TERM) for key in found) else {}
 
 
 @dataclass(frozen=True)
@@ -114,10 +131,18 @@ def write_report(out: Path, cells: Sequence[Cell]) -> list[Result]:
                 write_atomically(out / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
             curves = [Curve(result.cell.words, result.curve) for result in results]
             where = " and ".join(dict.fromkeys(result.cell.validated_on for result in results))
-            for suffix, picture in draw_curves(curves, axis_title(results[0].cell.selection, where)).items():
-                write_atomically(out / f"curves{suffix}", lambda file, data=picture: file.write(data))  # type: ignore[misc]
+            write_pictures(out, "curves", draw_curves(curves, axis_title(results[0].cell.selection, where)))
+            for key in dict.fromkeys(key for result in results for key in result.losses):
+                curves = [Curve(result.cell.words, result.losses[key]) for result in results if key in result.losses]
+                what = "sum of the losses" if key == SUM else f"{key.removeprefix(TERM)}, times its weight"
+                write_pictures(out, re.sub(r"[^\w.+-]", "-", f"curves-{key}"), draw_curves(curves, what, falling=True))
         if sum(read_record(cell).finished for cell in cells) == len(results):
             return results
+
+
+def write_pictures(out: Path, name: str, pictures: Mapping[str, bytes]) -> None:
+    for suffix, picture in pictures.items():
+        write_atomically(out / f"{name}{suffix}", lambda file, data=picture: file.write(data))  # type: ignore[misc]
 
 
 def axis_title(selection: Selection, where: str) -> str:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from srkit.components import Batch
-from srkit.errors import SrkitError
+from srkit.errors import PluginError, SrkitError
 from srkit.plugins import Entry, Registry
 from srkit.testing.kit import Check, Fault, Note, near
+from srkit.train.asked import asked_of
 
 LARGE_PARTS = 4  # to each side of a patch: its means over these tell where it is, and hide its noise
 METRIC_SIZE = (192, 176)  # pixels; multi-scale metrics halve four times and still want a window
@@ -51,14 +52,40 @@ def pictures(batch: int = 2, side: int = 64, seed: int = 0) -> Tensor:
 def loss_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
     yield Check("it can be built", lambda: buildable(registry, entry), essential=True)
     value = "it gives a finite scalar, nearer images a smaller one"
-    yield Check(value, lambda: loss_value(made(registry, entry)), essential=True)
-    yield Check("its gradient reaches sr and is finite", lambda: loss_gradient(made(registry, entry)))
+    yield Check("training offers what it asks for", lambda: loss_asks(made_loss(registry, entry)), essential=True)
+    yield Check(value, lambda: loss_value(made_loss(registry, entry)), essential=True)
+    yield Check("its gradient reaches sr and is finite", lambda: loss_gradient(made_loss(registry, entry)))
     yield Check("what it learns is in its state dict", lambda: loss_state(registry, entry))
+
+
+def lost(loss: Any, sr: Tensor, hr: Tensor) -> Any:
+    """What a loss gives of x2 patches, called as training calls it. The average of the weights errs half as much."""
+    offered = {"lr": nn.functional.avg_pool2d(hr, 2), "average": ((sr + hr) / 2).detach()}
+    return loss(sr, hr, **{name: offered[name] for name in asked_of(loss)})
+
+
+def made_loss(registry: Registry, entry: Entry) -> Any:
+    """A loss with its default options, told that it will be given x2 on the CPU."""
+    loss = made(registry, entry)
+    if hasattr(loss, "prepare"):
+        try:
+            loss.prepare((2,), torch.device("cpu"))
+        except SrkitError as error:
+            raise Note(f"it cannot be prepared here: {error}") from None
+    return loss
+
+
+def loss_asks(loss: Any) -> None:
+    """Fault where it asks for what training does not offer."""
+    try:
+        asked_of(loss)
+    except PluginError as error:
+        raise Fault(str(error), "give that parameter a default, or take it as an option of build") from None
 
 
 def loss_value(loss: Any) -> None:
     hr = pictures()
-    value = loss(hr, hr)
+    value = lost(loss, hr, hr)
     if not isinstance(value, Tensor) or value.ndim != 0:
         raise Fault(
             f"loss(sr, hr) gave {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}",
@@ -66,7 +93,8 @@ def loss_value(loss: Any) -> None:
         )
     if not value.isfinite():
         raise Fault(f"identical images give {float(value)}", "add a small number under roots and in denominators")
-    far = loss((hr + 0.2 * torch.randn(hr.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1), hr)
+    noise = 0.2 * torch.randn(hr.shape, generator=torch.Generator().manual_seed(0))
+    far = lost(loss, (hr + noise).clamp(0, 1), hr)
     if hasattr(loss, "update"):
         return  # a discriminator's opinion of noise is its own
     if not far > value:
@@ -79,13 +107,13 @@ def loss_value(loss: Any) -> None:
 def loss_gradient(loss: Any) -> None:
     hr = pictures()
     sr = (hr + 0.1 * torch.randn(hr.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
-    loss(sr, hr).backward()
+    lost(loss, sr, hr).backward()
     if sr.grad is None or not sr.grad.any():
         raise Fault("no gradient reaches sr", "compute with torch all the way; no detach(), numpy or rounding")
     if not sr.grad.isfinite().all():
         raise Fault("the gradient is not finite", "add a small number under roots and in denominators")
     same = hr.clone().requires_grad_()
-    loss(same, hr).backward()
+    lost(loss, same, hr).backward()
     if same.grad is not None and not same.grad.isfinite().all():
         raise Fault(
             "the gradient at identical images is not finite", "add a small number under roots and in denominators"
@@ -93,7 +121,7 @@ def loss_gradient(loss: Any) -> None:
 
 
 def loss_state(registry: Registry, entry: Entry) -> None:
-    loss = made(registry, entry)
+    loss = made_loss(registry, entry)
     if not hasattr(loss, "update"):
         raise Note("it does not learn")
     if not hasattr(loss, "state_dict"):
@@ -103,11 +131,11 @@ def loss_state(registry: Registry, entry: Entry) -> None:
     hr = pictures()
     for seed in range(2):
         loss.update(pictures(seed=seed + 5), hr)
-    other = made(registry, entry)
+    other = made_loss(registry, entry)
     other.load_state_dict(loss.state_dict())
     for each in (loss, other):
         each.update(pictures(seed=9), hr)
-    a, b = loss(pictures(seed=9), hr), other(pictures(seed=9), hr)
+    a, b = (lost(each, pictures(seed=9), hr) for each in (loss, other))
     if not torch.equal(a, b):
         raise Fault(
             f"after its state is restored it goes on differently ({float(a):.6g} and {float(b):.6g})",

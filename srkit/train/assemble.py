@@ -1,7 +1,8 @@
 """Turn a Run into live objects: network, losses, optimizer, batches, validation pictures."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from srkit.evaluate.selection import Selection, labels_of, selections_of
 from srkit.nets import build_net, in_memory_format, out_of_memory
 from srkit.plugins import Choice, Registry, check_scales
 from srkit.run import Part, Run, metrics_of
+from srkit.train.asked import needed_by
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard
 from srkit.train.optim import clipper, make_optimizer, make_schedule
@@ -131,11 +133,7 @@ def assemble(
 
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
     net = in_memory_format(build_net(model, run.scales).to(device), memory_format(run))
-    losses = [build_part(registry, "loss", part) for part in run.loss]
-    criterion = Criterion(
-        losses, [part.weight for part in run.loss], [part.name.rpartition(":")[2] for part in run.loss]
-    )
-    criterion = criterion.to(device)
+    criterion = built_criterion(run, registry, device)
     augmentations = [
         (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
         for part in run.augmentation
@@ -226,6 +224,41 @@ def told_degradation(registry: Registry, parts: Sequence[Part]) -> str:
     choices = [(part, registry.choose("degradation", part.name, part.options)) for part in parts]
     tables = [replace(part, name=each.entry.qualified, options=each.options).table() for part, each in choices]
     return json.dumps([tables, [each.entry.version for _, each in choices]], default=str)
+
+
+def built_criterion(run: Run, registry: Registry, device: torch.device) -> Criterion:
+    """The run's losses on their device, each with what it asks for.
+
+    UsageError where one wants the average of the weights and the run has none.
+    """
+    losses = []
+    for part in run.loss:
+        loss = build_part(registry, "loss", part)
+        with naming_part("loss", part):
+            if "average" in needed_by(loss) and not run.ema:
+                raise UsageError("it compares with the average of the weights, and ema = 0 makes none; --set ema=0.999")
+        losses.append(loss)
+    names = [part.name.rpartition(":")[2] for part in run.loss]
+    criterion = Criterion(losses, [part.weight for part in run.loss], names).to(device)
+    for part, loss in zip(run.loss, losses, strict=True):
+        if hasattr(loss, "prepare"):
+            with naming_part("loss", part):
+                loss.prepare(run.scales, device)
+    return criterion
+
+
+@contextmanager
+def naming_part(kind: str, part: Part) -> Iterator[None]:
+    """Say which component it is whose code raises: its own errors by their type, any other as PluginError."""
+    name = f"{kind} '{part.name.rpartition(':')[2]}'"
+    try:
+        yield
+    except SrkitError as error:
+        raise type(error)(f"{name}: {error}") from None
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise PluginError(f"{name}: {one_line(error)}") from error
 
 
 def memory_format(run: Run) -> torch.memory_format:

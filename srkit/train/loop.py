@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from srkit.components import Batch
 from srkit.nets import AUTOCAST
+from srkit.train.asked import asked_of
 from srkit.train.distributed import World
 
 
@@ -27,17 +28,24 @@ class Criterion(nn.Module):
         self.losses = list(losses)
         self.log_names = [f"loss_{name}" for name in self.names]
         self.weights = list(weights)
+        self.asked = [asked_of(loss) for loss in losses]
         self.learning = {n: loss for n, loss in zip(self.names, losses, strict=True) if hasattr(loss, "update")}
         for i, loss in enumerate(losses):
             if isinstance(loss, nn.Module):  # so that .to(device) reaches it
                 self.add_module(f"loss{i}", loss)
 
-    def terms(self, sr: Tensor, hr: Tensor) -> list[Tensor]:
-        """Each loss times its weight."""
-        return [weight * loss(sr, hr) for weight, loss in zip(self.weights, self.losses, strict=True)]
+    def asks(self, name: str) -> bool:
+        return any(name in asked for asked in self.asked)
 
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        return summed(self.terms(sr, hr))
+    def terms(self, sr: Tensor, hr: Tensor, **offered: Tensor) -> list[Tensor]:
+        """Each loss times its weight. offered: of which each is given what it asks for."""
+        return [
+            weight * loss(sr, hr, **{name: offered[name] for name in asked if name in offered})
+            for weight, loss, asked in zip(self.weights, self.losses, self.asked, strict=True)
+        ]
+
+    def forward(self, sr: Tensor, hr: Tensor, **offered: Tensor) -> Tensor:
+        return summed(self.terms(sr, hr, **offered))
 
     def update(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """Let those learn that do; the scalars they give, by their names in the log, detached."""
@@ -127,10 +135,12 @@ def train(
     after: Callable[[Done], bool],
     precision: str = "fp32",
     accumulate: int = 1,
+    average: Callable[[Tensor, int], Tensor] | None = None,
 ) -> None:
     """Run `steps`. All that is random in a step is a function of (seed, step, rank).
 
-    net(lr, scale) -> sr. batches(step) -> the scale drawn and this rank's part of the batch.
+    net(lr, scale) -> sr; average(lr, scale) likewise by the average of the weights, where there is one.
+    batches(step) -> the scale drawn and this rank's part of the batch.
     rates(step) sets learning rates. learned(step) is called when the weights have changed; after(done) ends
     each step, and True the training. Raises Diverged when the guard has seen enough.
     """
@@ -146,7 +156,10 @@ def train(
             with world.synchronised(last):  # gradients travel between ranks once a step
                 with torch.autocast(part.lr.device.type, AUTOCAST.get(precision), precision in AUTOCAST):
                     sr = net(part.lr, scale)
-                terms = criterion.terms(sr.float(), part.hr)
+                    offered = {"lr": part.lr}
+                    if average and criterion.asks("average"):
+                        offered["average"] = average(part.lr, scale).float()
+                terms = criterion.terms(sr.float(), part.hr, **offered)
                 share = summed(terms) / accumulate
                 scaler.scale(share).backward()
             loss = loss + share.detach()

@@ -33,7 +33,7 @@ def attempt(trainee: Trainee, batch: int, patch: int) -> None:
     torch.cuda.empty_cache()
     lr = torch.rand(batch, 3, patch, patch, device=trainee.device)
     sr = forward_of(trainee.net, trainee.model)(lr, trainee.run.scales[-1])
-    trainee.criterion(sr, torch.rand_like(sr)).backward()
+    trainee.criterion(sr, torch.rand_like(sr), lr=lr, average=sr.detach()).backward()
 
 
 def largest(attempt: Callable[[int, int], None], sizes: Iterable[tuple[int, int]]) -> tuple[int, int] | None:

@@ -199,6 +199,19 @@ def forward_for_training(trainee: Trainee, world: World) -> Callable[[Tensor, in
     return lambda lr, scale: shared(lr.contiguous(memory_format=trainee.memory_format), scale)
 
 
+def average_forward(trainee: Trainee) -> Callable[[Tensor, int], Tensor] | None:
+    """average(lr, scale) -> sr by the average of the weights, without gradients; None where there is none."""
+    if trainee.average is None:
+        return None
+    forward = forward_of(trainee.average.module, trainee.model)
+
+    def average(lr: Tensor, scale: int) -> Tensor:
+        with torch.no_grad():
+            return forward(lr.contiguous(memory_format=trainee.memory_format), scale)
+
+    return average
+
+
 def trained(trainee: Trainee, forward: Callable[[Tensor, int], Tensor], keeper: Keeper) -> bool:
     """Train from the keeper's step until it ends; False where too many steps in a row gave no usable gradient."""
     run = trainee.run
@@ -220,6 +233,7 @@ def trained(trainee: Trainee, forward: Callable[[Tensor, int], Tensor], keeper: 
             after=keeper.after,
             precision=run.precision,
             accumulate=run.accumulate,
+            average=average_forward(trainee),
         )
     except Diverged:
         return False

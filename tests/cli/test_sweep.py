@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from srkit.checkpoint import read_about, read_tensors
-from srkit.evaluate.curves import groups_of
+from srkit.evaluate.curves import Curve, ceiling_of, groups_of
 from srkit.files import locked
 from srkit.sweep.grid import parse_vary
 from tests.fixtures import loaded
@@ -127,6 +127,27 @@ def test_a_grid_is_trained_compared_and_never_trained_again(run_srkit, tmp_path)
     assert code == 2
     assert "'grid' holds the sweep of another grid, with steps = 4, not 5; name another --out" in err
     assert {name: contents(grid / name) for name in CELLS} == before
+
+
+def test_each_loss_has_its_curves_where_there_are_several(run_srkit, tmp_path):
+    words = ["--vary", "lr=1e-3,2e-3", "--set", 'loss=["l1", {name="l2", weight=0.5}]', *SMALL, "--device", "cpu"]
+    code, _, err = run_srkit("sweep", *words, "--steps", 2, "--out", "grid")
+    assert code == 0, err
+    assert "curves.svg, curves-loss*.png and .svg are in grid" in err
+    names = {f"curves-{key}{suffix}" for key in ("loss", "loss_l1", "loss_l2") for suffix in (".png", ".svg")}
+    assert {path.name for path in (tmp_path / "grid").glob("curves-*")} == names
+    planted = [{"step": step, "loss": 9 / step, "loss_l1": 8 / step, "loss_l2": 1 / step} for step in range(1, 21)]
+    scores = [{"step": 20, "psnr_y": 30.0}, {"step": 20, "loss_l1": float("nan")}]
+    for cell in ("lr=1e-3", "lr=2e-3"):
+        lines = "".join(json.dumps(line) + "\n" for line in (*planted, *scores))
+        (tmp_path / "grid" / cell / "log.jsonl").write_text(lines)
+    assert run_srkit("sweep", *words, "--steps", 2, "--out", "grid")[0] == 0
+    svg = tmp_path / "grid/curves-loss_l1.svg"
+    assert "l1, times its weight" in " ".join(svg.read_text().split())
+    assert len(drawn_lines(svg)) == 2
+    assert ceiling_of([Curve({}, [(line["step"], line["loss_l1"]) for line in planted])]) < 4, (
+        "8 would flatten the rest"
+    )
 
 
 def test_interrupted_amid_a_cell_and_resumed_is_the_same_sweep(run_srkit, install, tmp_path):

@@ -24,6 +24,26 @@ def srkit_losses():
             summary="1 - SSIM, by the window of srkit's metric",
         ),
         Loss(
+            name="ms-ssim",
+            build=lazy("srkit_perceptual.ms_ssim:MSSSIM"),
+            summary="1 - MS-SSIM, at up to five sizes (Wang et al. 2003)",
+        ),
+        Loss(
+            name="wavelet",
+            build=lazy("srkit_perceptual.wavelet:Wavelet"),
+            summary="L1 in the sub-bands of the luma's stationary wavelet transform (Korkmaz and Tekalp 2024)",
+        ),
+        Loss(
+            name="consistency",
+            build=lazy("srkit_perceptual.consistency:Consistency"),
+            summary="Lightness of the blurred pictures and Oklab's colour, as in neosr",
+        ),
+        Loss(
+            name="ldl",
+            build=lazy("srkit_perceptual.ldl:ldl"),
+            summary="L1 where the picture looks like artifacts: locally discriminative learning (Liang et al. 2022)",
+        ),
+        Loss(
             name="perceptual",
             build=lazy("srkit_perceptual.perceptual:Perceptual"),
             summary="Distance between the features of a frozen timm backbone, VGG19 when not said",

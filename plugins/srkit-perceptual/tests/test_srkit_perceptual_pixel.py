@@ -30,7 +30,8 @@ def test_listing_the_losses_imports_no_torch():
         "print(*[e.component.name for e in r.of('loss') if e.package == 'srkit-perceptual'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["charbonnier", "fft", "ssim", "perceptual", "gan"], done.stderr
+    names = ["charbonnier", "fft", "ssim", "ms-ssim", "wavelet", "consistency", "ldl", "perceptual", "gan"]
+    assert done.stdout.split() == names, done.stderr
 
 
 @pytest.mark.parametrize("eps", [1e-3, 0.1])

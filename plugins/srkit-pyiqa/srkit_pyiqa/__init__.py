@@ -1,11 +1,11 @@
-"""srkit-pyiqa: pyiqa's metrics as srkit metrics, listed from a table so that neither torch nor pyiqa is imported."""
+"""srkit-pyiqa: pyiqa's metrics as srkit metrics and as a loss, from a table: no torch and no pyiqa is imported."""
 
 import csv
 import math
 from functools import partial
 from importlib.resources import files
 
-from srkit import Metric, hookimpl, lazy
+from srkit import Loss, Metric, hookimpl, lazy
 
 srkit_api = 1  # the version of srkit's plugin contract this is made for
 REFERENCE = {"full": "Compares with the HR picture", "none": "Judges the SR picture alone"}
@@ -58,4 +58,16 @@ def srkit_metrics():
             licence="PolyForm-Noncommercial-1.0.0",
         )
         for row in table()
+    ]
+
+
+@hookimpl
+def srkit_losses():
+    return [
+        Loss(
+            name="pyiqa",
+            build=lazy("srkit_pyiqa.loss:Pyiqa"),
+            summary="A metric of pyiqa that has a gradient: LPIPS, DISTS and others; most fetch weights",
+            licence="PolyForm-Noncommercial-1.0.0",
+        ),
     ]

@@ -28,8 +28,8 @@ class NoMetricWeights(SrkitError):  # noqa: N818 - a state of things, not a faul
     """The weights a metric needs are not on this machine and cannot be fetched."""
 
 
-def load(name: str) -> Any:
-    """pyiqa's `InferenceModel` called `name`, its weights loaded.
+def load(name: str, *, as_loss: bool = False) -> Any:
+    """pyiqa's `InferenceModel` called `name`, its weights loaded. as_loss: it keeps gradients and gives the mean.
 
     Raises NoMetricWeights with the URL and the place to put the file, CheckpointError for a file that holds more than
     weights, SrkitError where pyiqa cannot build the metric. Weights stay in the caches of torch and Hugging Face.
@@ -38,17 +38,17 @@ def load(name: str) -> Any:
         # Hugging Face asks its server of each file, cached or not, and without a network keeps on for most of a
         # minute. So first with what is there; its server is turned to only if it is needed and answers.
         with mock.patch.object(constants, "HF_HUB_OFFLINE", True):
-            return create(name)
+            return create(name, as_loss)
     except Exception as error:
         if wanted_repository(error) is None or constants.HF_HUB_OFFLINE or not hub_answers():
             raise in_one_line(name, error) from error
     try:
-        return create(name)
+        return create(name, as_loss)
     except Exception as error:
         raise in_one_line(name, error) from error
 
 
-def create(name: str) -> Any:
+def create(name: str, as_loss: bool) -> Any:
     """pyiqa's own `create_metric`: no free unpickling, no endless wait, nothing on stdout."""
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)  # torch.hub waits for ever
@@ -56,7 +56,7 @@ def create(name: str) -> Any:
         with redirect_stdout(sys.stderr), weights_only(), pkg_resources():
             import pyiqa
 
-            return pyiqa.create_metric(name)
+            return pyiqa.create_metric(name, as_loss=as_loss)
     finally:
         socket.setdefaulttimeout(patience)
 

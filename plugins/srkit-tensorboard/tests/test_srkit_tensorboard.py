@@ -47,11 +47,14 @@ def library():
 
 
 def test_figures_and_pictures_are_those_of_the_log(run_srkit, tmp_path):
-    code, _, err = run_srkit("train", *SMALL, "--set", "tracker=tensorboard", "--steps", "200", "--out", "run")
+    """Of each loss too, where there are several."""
+    words = ("train", *SMALL, "--set", 'loss=["l1", "l2"]', "--set", "tracker=tensorboard", "--steps", "200")
+    code, _, err = run_srkit(*words, "--out", "run")
     assert code == 0, err
     assert {(tag, step) for tag, step, _ in found(tmp_path / "run")} == {
-        *((tag, step) for tag in ("loss", "lr") for step in (100, 200)), *(("psnr_y", s) for s in (50, 100, 150, 200)),
-    }  # fmt: skip
+        *((tag, step) for tag in ("loss", "loss_l1", "loss_l2", "lr") for step in (100, 200)),
+        *(("psnr_y", step) for step in (50, 100, 150, 200)),
+    }
     assert found(tmp_path / "run") == expected(tmp_path / "run")
     shown = pictures(tmp_path / "run")
     assert list(shown) == [50, 100, 150, 200]

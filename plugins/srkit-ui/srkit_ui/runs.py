@@ -9,7 +9,7 @@ from pathlib import Path
 
 LOG = "log.jsonl"
 MOST_RUNS = 200
-MOST_CURVES = 6
+MOST_CURVES = 12  # a run with several losses has one for each
 LEFT_OUT = {"step", "lr", "seconds"}  # keys of a log that are no curve to look at
 WIDE, TALL, EDGE = 640, 240, 72  # pixels of a curve, and of the room at its left
 BELOW = 44  # pixels for the numbers of its steps
