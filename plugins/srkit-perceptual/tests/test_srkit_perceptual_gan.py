@@ -201,6 +201,7 @@ def kill_while_training(discriminator):
 
 def test_all_losses_together_resume_bit_for_bit(run_srkit):
     """With a random backbone too: it is made anew from the run's seed."""
+    pytest.importorskip("pywt")
     loss = (
         'loss=[{name="l1"}, {name="gan", weight=0.01, num_feat=4, mode="relativistic"}, {name="charbonnier"}, '
         '{name="fft", weight=0.1}, {name="ssim", weight=0.1}, '
