@@ -38,7 +38,11 @@ def train(
         Path | None, typer.Option(help="Folder for the checkpoints; runs/MODEL_xSCALE if not given.")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Resume the run in this folder; it continues exactly as if it had not stopped.")
+        Path | None,
+        typer.Option(
+            help="Resume the run in this folder; it continues exactly as if it had not stopped. auto: start, or go on "
+            "where --out holds the run, for what is restarted by a program.",
+        ),
     ] = None,
     precision: Annotated[
         str | None,
@@ -59,7 +63,7 @@ def train(
 ) -> None:
     """Train a model. Ctrl-C saves and prints the command that resumes."""
     from srkit.run import parse_assignment
-    from srkit.train.start import Session, planned, start
+    from srkit.train.start import AUTO, Session, planned, start, start_or_go_on
     from srkit.train.start import resume as go_on
 
     registry = display.load()
@@ -93,6 +97,8 @@ def train(
     ]
     if resume is None:
         trained = start(registry, planned(registry, run, *layers), session)
+    elif resume == AUTO:
+        trained = start_or_go_on(registry, planned(registry, run, *layers), session)
     elif any(layers[:2]) or set(layers[2]) - {"steps", "precision"} or layers[3:] or run or out:
         raise UsageError(
             "--resume takes the run as it is; only --steps, --precision, --max-time, --device, --resident and "

@@ -3,7 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,8 @@ class Keeper:
         self.loss_count = self.skipped = 0
         self.told: set[str] = set()
         self.owed: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # the best weights, until they are written
+        self.writer = ThreadPoolExecutor(1, "srkit-save")
+        self.writing: Future[None] | None = None
         self.begun = self.shown = self.saved = time.monotonic()
 
     def take_up(self, about: Mapping[str, Any]) -> None:
@@ -173,7 +177,7 @@ class Keeper:
         if self.selection.prefers(self.score, self.best[0] if self.best else None):
             self.best, self.best_by_scale = (self.score, self.step), self.by_scale
             self.owed = self.snapshot(self.score)
-            self.keep(self.save_best)
+            self.keep(self.best_weights)
 
     def scores(self, tested: ValidationSet, before: str) -> list[tuple[Selection, float, dict[int, float]]]:
         """By each metric the mean score of a set, and that of each scale. before: begins its pictures' names."""
@@ -218,14 +222,26 @@ class Keeper:
     def save(self, ending: bool) -> None:
         """The training state first, since it is what a resume needs; then the weights to use."""
         if self.finite_weights():  # else the next steps are bad ones, and what is saved stays good
-            self.keep(self.save_everything, ending)
+            self.keep(self.everything, must=ending)
 
-    def keep(self, write: Callable[[], None], must: bool = False) -> None:
-        """Write as the main rank. A full disk is said, and tried again at the next save, unless it `must` be now."""
+    def keep(self, copy: Callable[[], Callable[[], None]], must: bool = False) -> None:
+        """Write as the main rank: `copy` what changes, which all wait for, and then write it while training goes on.
+
+        A full disk is said, and tried again at the next save, unless it `must` be now.
+        """
         if not self.world.main:
             return
+        self.written()
+        self.writing = self.writer.submit(copy())
+        if must:
+            self.written(must)
+
+    def written(self, must: bool = False) -> None:
+        """Wait until all is on the disk that was to be written."""
+        writing, self.writing = self.writing, None
         try:
-            write()
+            if writing is not None:
+                writing.result()
         except CheckpointError as error:
             if must:
                 raise SrkitError(
@@ -234,19 +250,30 @@ class Keeper:
                 ) from None
             self.display.say(f"{one_line(error)}; the training goes on and tries again at the next save")
 
-    def save_everything(self) -> None:
-        self.save_state()
+    def everything(self) -> Callable[[], None]:
+        write_state = self.state()
         # A score belongs to the weights it was measured on: later weights carry none.
         snapshot = self.snapshot(self.score if self.validated == self.step else None)
-        checkpoint.save_tensors(self.folder / "last.safetensors", *snapshot)
-        self.save_best()
+        write_best = self.best_weights()
 
-    def save_best(self) -> None:
-        if self.owed is not None:
-            checkpoint.save_tensors(self.folder / "best.safetensors", *self.owed)
-            self.owed = None
+        def write() -> None:
+            write_state()
+            checkpoint.save_tensors(self.folder / "last.safetensors", *snapshot)
+            write_best()
 
-    def save_state(self) -> None:
+        return write
+
+    def best_weights(self) -> Callable[[], None]:
+        owed = self.owed
+
+        def write() -> None:
+            if owed is not None:
+                checkpoint.save_tensors(self.folder / "best.safetensors", *owed)
+                self.owed = None if self.owed is owed else self.owed
+
+        return write
+
+    def state(self) -> Callable[[], None]:
         about = {
             "best": self.best,
             "best_by_scale": self.best_by_scale,
@@ -256,7 +283,7 @@ class Keeper:
             "native": native_precision(self.trainee.device),
             "run": self.run.to_dict(),
         }
-        state.save_state(self.folder, self.step, about, self.trainee.parts())
+        return partial(state.write_state, self.folder, self.step, *state.copied(about, self.trainee.parts()))
 
     def snapshot(self, score: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The weights as they are now, copied, and what they are."""
@@ -275,6 +302,8 @@ class Keeper:
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, about
 
     def close(self) -> None:
+        self.written()
+        self.writer.shutdown()
         for tracker in self.trackers:
             try:
                 tracker.close()

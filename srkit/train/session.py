@@ -42,7 +42,7 @@ class Outcome:
 def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
     """The folder of a new run: `out`, which must not hold one, or the first free `runs/<model>_x<scale>`."""
     if out is not None:
-        if (out / "run.toml").exists() or state.states(out):
+        if holds_run(out):
             raise UsageError(f"'{out}' already holds a run; go on with it by --resume {out}, or name another --out")
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out '{out}' is a file; name a folder")
@@ -51,6 +51,10 @@ def new_folder(out: Path | None, run: Run, registry: Registry) -> Path:
     base = Path("runs") / f"{label}_x{'x'.join(map(str, run.scales))}"
     free = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 10_000))
     return next(folder for folder in free if not folder.exists())
+
+
+def holds_run(folder: Path) -> bool:
+    return (folder / "run.toml").exists() or bool(state.states(folder))
 
 
 def reopen(folder: Path, steps: int | None = None) -> Run:
@@ -100,10 +104,11 @@ def run_training(
     display.training(keeper.step)
     try:
         if not about and world.main:
-            keeper.save_state()  # so that there is always a state to step back to, and a disk to write on
+            keeper.state()()  # so that there is always a state to step back to, and a disk to write on
         while not trained(trainee, forward, keeper):
             step_back(keeper)
     except Exception as error:
+        keeper.written()
         if world.main:
             free_again(folder)
         if explanation := explained(error, trainee, world):
@@ -245,6 +250,7 @@ def step_back(keeper: Keeper) -> None:
     trainee, say = keeper.trainee, keeper.display.say
     at, lr = keeper.step, trainee.optimizer.param_groups[0]["lr"]
     what = f"{BAD_IN_A_ROW} steps in a row up to step {at:,} gave no usable gradient"
+    keeper.written()
     keeper.world.collect(None)  # no rank reads while another still writes
     about = state.load_state(keeper.folder, trainee.parts())
     restride(trainee.optimizer)
@@ -259,7 +265,7 @@ def step_back(keeper: Keeper) -> None:
             f"Try a lower learning rate (--set lr={lr / 2:g})"
         )
     say(f"{what}: back to step {keeper.step:,}, with half the learning rate ({tried + 1} of {RETREATS} times)")
-    keeper.keep(keeper.save_state)
+    keeper.keep(keeper.state)
 
 
 def free_again(folder: Path) -> None:

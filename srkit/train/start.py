@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from srkit.train.session import Outcome
 
 RESIDENT = ("auto", "yes", "no")
+AUTO = Path("auto")  # of --resume; a folder of that name is ./auto
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,35 @@ def resume(
     if not folder.is_dir():
         raise missing_path(folder, "folder")
     return hold(registry, reopen(folder, steps), session, lambda: folder, precision)
+
+
+def start_or_go_on(registry: Registry, run: Run, session: Session) -> Trained:
+    """Start a planned run in `session.out`, or go on where that folder holds it: what a restarted program calls.
+
+    UsageError without `out`, or where the folder holds another run.
+    """
+    from srkit.train.session import holds_run, reopen
+
+    if session.out is None:
+        raise UsageError("--resume auto goes on with what a folder holds: name it by --out")
+    if not holds_run(session.out):
+        return start(registry, run, session)
+    there = reopen(session.out)
+    if different := differences(there.to_dict(), run.to_dict()):
+        raise UsageError(f"'{session.out}' holds another run: {'; '.join(different)}; name another --out")
+    return resume(registry, session.out, session)
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], inside: str = "") -> list[str]:
+    """In words, what is not alike of two runs as tables; a precision that is auto is like any."""
+    found = []
+    for key in sorted({*there, *here}):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{inside}{key}.")
+        elif old != new and (f"{inside}{key}", new) != ("precision", "auto"):
+            found.append(f"{inside}{key} is {old!r} there and {new!r} here")
+    return found
 
 
 def hold(

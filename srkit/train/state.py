@@ -16,11 +16,19 @@ FRESH = "scaler"  # begins anew in a run that goes on in fp16, which it was not 
 
 def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
     """Write `state-<step>` and forget all but the newest few. parts: name -> module, loss or optimizer."""
+    write_state(folder, step, *copied(about, parts))
+
+
+def copied(about: Mapping[str, Any], parts: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors, what the file says of itself): all that training goes on to change, copied to the processor."""
     tensors: dict[str, Tensor] = {}
-    extras: dict[str, Any] = {}
-    for name, part in parts.items():
-        extras[name] = flatten(part.state_dict(), name, tensors)
-    save_tensors(folder / state_name(step), tensors, {**about, "step": step, "extras": extras})
+    extras = {name: flatten(part.state_dict(), name, tensors) for name, part in parts.items()}
+    return tensors, {**about, "extras": extras}
+
+
+def write_state(folder: Path, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write `state-<step>`, of what `copied` gave, and forget all but the newest few."""
+    save_tensors(folder / state_name(step), tensors, {**about, "step": step})
     # The state before the first step is no newest-but-one to fall back on: that would be to begin again.
     for old in [path for path in states(folder)[:-1] if path.name == state_name(0)] + states(folder)[:-STATES_KEPT]:
         old.unlink(missing_ok=True)
@@ -70,8 +78,8 @@ def states(folder: Path) -> list[Path]:
 def flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """A state dict as JSON, its tensors put into `tensors` and named in their place."""
     if isinstance(value, Tensor):
-        # Two names for one storage are not for safetensors; a copy costs nothing that matters.
-        tensors[name] = value.detach().clone()
+        # Two names for one storage are not for safetensors, and the training goes on while the copy is written.
+        tensors[name] = value.detach().to("cpu", copy=True)
         return {"tensor": name}
     if isinstance(value, Mapping):
         return {"map": [[key, flatten(item, f"{name}.{key}", tensors)] for key, item in value.items()]}

@@ -263,6 +263,71 @@ def test_four_ranks_are_one_process(run_srkit, tmp_path):
     assert "resumed at step 20, with 1 rank(s) instead of 4: the same batches, summed in another order" in err
 
 
+def test_auto_starts_and_goes_on(run_srkit, tmp_path):
+    words = ["train", *SMALL, "--set", "validate_every=10", "--resume", "auto"]
+    code, _, err = run_srkit(*words, "--steps", "4")
+    assert code == 2
+    assert "name it by --out" in err
+    assert run_srkit("train", *SMALL, "--set", "validate_every=10", "--steps", "8", "--out", "whole")[0] == 0
+    code, out, err = run_srkit(*words, "--steps", "8", "--out", "run", "--max-time", "0.001s")
+    assert code == 0, err
+    assert "of 8 steps done" in out
+    code, out, err = run_srkit(*words, "--steps", "8", "--out", "run")
+    assert code == 0, err
+    assert "resumed at step" in err
+    one, two = (weights(tmp_path / name / "last.safetensors") for name in ("whole", "run"))
+    assert all(one[name].equal(two[name]) for name in one)
+    code, out, err = run_srkit(*words, "--steps", "8", "--out", "run")
+    assert code == 0, "a finished run is finished: a restart of it is no error"
+    code, _, err = run_srkit(*words, "--steps", "9", "--set", "model.n_feats=8", "--out", "run")
+    assert code == 2
+    assert "model.n_feats is 4 there and 8 here; steps is 8 there and 9 here; name another --out" in err
+
+
+KILLED_ONCE = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from srkit.cli import run
+
+mark = Path(sys.argv[1])
+if os.environ["RANK"] == "1" and os.environ.get("TORCHELASTIC_RESTART_COUNT") == "0":
+    def kill():
+        while len(list(mark.parent.glob("run/state-*"))) < 2:  # more than the one before the first step
+            time.sleep(0.01)
+        mark.write_text("killed")
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=kill, daemon=True).start()
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+def test_a_rank_that_is_killed_is_restarted_by_torchrun(run_srkit, tmp_path):
+    script, mark = tmp_path / "rank.py", tmp_path / "mark"
+    script.write_text(KILLED_ONCE)
+    words = [
+        "train",
+        *SMALL,
+        "--set",
+        "validate_every=100",
+        "--steps",
+        "150",
+        "--device",
+        "cpu",
+        "--save-every",
+        "0.1s",
+    ]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    elastic = [*two, "--max-restarts", "2", str(script), str(mark)]
+    done = subprocess.run([*elastic, *words, "--resume", "auto", "--out", "run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert mark.read_text() == "killed"
+    assert "resumed at step" in done.stderr
+    whole = [sys.executable, "-c", TWO_FORKED, *words, "--out", "whole"]
+    assert subprocess.run(whole, capture_output=True, text=True).returncode == 0
+    one, two = (weights(tmp_path / name / "last.safetensors") for name in ("whole", "run"))
+    assert all(one[name].equal(two[name]) for name in one)
+
+
 def test_ranks_that_cannot_share_a_batch():
     command = [sys.executable, "-c", TWO_FORKED, "train", *SMALL, "--set", "batch=5", "--steps", "3", "--out", "two"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
