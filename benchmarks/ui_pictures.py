@@ -87,9 +87,12 @@ def seen(page: Browser, words: str, within: str = "body") -> None:
 
 
 def factor(page: Browser, times: int, size: str) -> None:
+    press(page, "larger by a factor")
+    page.wait_for("!!document.querySelector('input[type=number][aria-label*=\"Factor\"]')?.offsetParent")
     page.run(f"""(() => {{ const box = document.querySelector('input[type=number][aria-label*="Factor"]');
         box.value = {times}; box.dispatchEvent(new Event('input', {{bubbles: true}})); }})()""")
     seen(page, size, "#plan")
+    page.wait_for("document.querySelector('#start')?.offsetParent && !document.querySelector('#start').disabled")
 
 
 # --- the states, in their order ---
@@ -111,8 +114,6 @@ def more(page: Browser, files: dict[str, Path]) -> None:
 
 
 def progress(page: Browser, files: dict[str, Path]) -> None:
-    press(page, "larger by a factor")
-    page.wait_for("!!document.querySelector('input[type=number][aria-label*=\"Factor\"]')?.offsetParent")
     factor(page, 8, "3 608 × 2 400")
     page.click("#start")
     page.wait_for("document.querySelector('#progress progress')?.value > 0")
@@ -124,9 +125,7 @@ def cancelled(page: Browser, files: dict[str, Path]) -> None:
 
 
 def done(page: Browser, files: dict[str, Path]) -> None:
-    page.wait_for(
-        "document.querySelector('#start').offsetParent !== null && !document.querySelector('#start').disabled"
-    )
+    factor(page, 2, "902 × 600")
     page.click("#start")
     page.wait_for("!!document.querySelector('a.download')")
     drawn(page)
