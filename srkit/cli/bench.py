@@ -89,6 +89,12 @@ def bench(
     results: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where scores are kept; a folder in the cache if not given.")
     ] = None,
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="K/N", help="Compute the Kth of N parts, keep it, print no table: for a batch system's tasks."
+        ),
+    ] = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute everything, and keep nothing.")] = False,
     show_all: Annotated[bool, typer.Option("--all", help="Say which models have no weights here, and why.")] = False,
     as_json: AsJson = False,
@@ -138,6 +144,7 @@ def bench(
     if root is not None and not root.expanduser().is_dir():
         raise missing_path(root, "folder")
     sizes = checked_before_work(words(cost_sizes), report)
+    own_part = part_of(part, no_cache)
     registry = display.load()
 
     from srkit.evaluate.require import requirement
@@ -180,7 +187,10 @@ def bench(
         groups=groups,
         tags=tagged,
     )
-    fill(plan, registry, device)
+    fill(plan, registry, device, own_part)
+    if part:
+        tell_part(plan, part)
+        return
     table = plan.results(about_of(plan, search))
     if cost:
         table = replace(table, costs=measured_costs(plan, sizes))
@@ -212,9 +222,35 @@ def device_meant(word: str, store: "Store") -> str:
     return found
 
 
-def fill(plan: "Plan", registry: Registry, device: str) -> None:
+def part_of(word: str, no_cache: bool) -> tuple[int, int]:
+    """(K - 1, N) of `K/N`; (0, 1) where it is empty. UsageError for what is no part."""
+    if not word:
+        return 0, 1
+    if no_cache:
+        raise UsageError("--part keeps what it computes; leave out --no-cache")
+    first, _, last = word.partition("/")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise UsageError(f"--part '{word}' is no part; write 2/8 for the second of eight")
+    return int(first) - 1, int(last)
+
+
+def tell_part(plan: "Plan", word: str) -> None:
+    """What a part has left to do; SrkitError where something of it failed."""
+    failed = len(plan.failures)
+    display.say(f"part {word} is kept in '{plan.store.folder}'; the command without --part prints the table")
+    if failed:
+        why = next(iter(plan.failures.values()))
+        raise SrkitError(f"{failed} score{'s' if failed > 1 else ''} could not be computed: {why}")
+
+
+def fill(plan: "Plan", registry: Registry, device: str, part: tuple[int, int] = (0, 1)) -> None:
     """Compute what the store has not, with progress. What is done stays done when it is interrupted."""
-    todo = sum(bool(plan.missing(cell, picture)) for cell in plan.cells for picture in cell.tested.pictures)
+    plan.part = part
+    todo = sum(
+        bool(plan.missing(cell, picture)) and plan.mine(number, index)
+        for number, cell in enumerate(plan.cells)
+        for index, picture in enumerate(cell.tested.pictures)
+    )
     if not todo:
         return
 

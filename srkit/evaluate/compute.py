@@ -58,8 +58,11 @@ def compute(plan: Plan, registry: Registry, device: torch.device, done: Done = l
     metrics, faults = built(registry, plan, device)
     work = Work(plan, device, metrics, faults)
     for tested, cells in by_set(plan):
-        for _, cell in cells:
-            count = sum(bool(plan.missing(cell, picture)) for picture in tested.pictures)
+        for number, cell in cells:
+            count = sum(
+                bool(plan.missing(cell, picture)) and plan.mine(number, index)
+                for index, picture in enumerate(tested.pictures)
+            )
             work.waiting[id(cell.subject)] = work.waiting.get(id(cell.subject), 0) + count
     scale = None
     for tested, cells in by_set(plan):
@@ -67,7 +70,11 @@ def compute(plan: Plan, registry: Registry, device: torch.device, done: Done = l
             work.opened.clear()  # the networks of the last scale
             scale = tested.scale
         for index, picture in enumerate(tested.pictures):
-            wanted = [(number, cell, missing) for number, cell in cells if (missing := plan.missing(cell, picture))]
+            wanted = [
+                (number, cell, missing)
+                for number, cell in cells
+                if plan.mine(number, index) and (missing := plan.missing(cell, picture))
+            ]
             if wanted:
                 score_picture(work, tested, index, picture, wanted, done)
 

@@ -154,6 +154,7 @@ class Plan:
     """What is compared, in the order of the table.
 
     failures: by cell, picture and metric, why a value could not be computed. looked_up, small: what the store said.
+    part: (k, n) where only the kth of n parts, from 0, is computed.
     """
 
     cells: Sequence[Cell]
@@ -164,6 +165,11 @@ class Plan:
     looked_up: dict[tuple[int, str], Mapping[str, Kept]] = field(default_factory=dict)
     small: dict[tuple[int, str], str] = field(default_factory=dict)
     counted: dict[tuple[str, int], int] = field(default_factory=dict)  # parameters of what was opened
+    part: tuple[int, int] = (0, 1)
+
+    def mine(self, number: int, index: int) -> bool:
+        """Is a picture of a cell, both by number, in the part that is computed?"""
+        return (number + index) % self.part[1] == self.part[0]
 
     def known(self, cell: Cell, picture: Picture, measure: Measure) -> Kept | None:
         key = cell.picture_keys.get(picture.name)

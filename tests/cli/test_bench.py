@@ -121,6 +121,33 @@ def test_what_a_backend_costs_is_measured_in_it(monkeypatch, capsys):
     assert latency["value"] > 0
 
 
+def test_parts_together_are_the_whole(run_srkit, tmp_path):
+    words = ["bench", "--models", "bicubic,nearest", "--sets", "samples", "--scales", "2", "--results", "kept"]
+    for part in ("1/3", "2/3", "3/3"):
+        code, out, err = run_srkit(*words, "--part", part)
+        assert (code, out) == (0, ""), err
+        assert f"part {part} is kept in 'kept'" in err
+    lines = [
+        json.loads(line)
+        for path in (tmp_path / "kept").glob("*-psnr-*.jsonl")
+        for line in path.read_text().splitlines()
+        if "picture" in line
+    ]
+    assert len(lines) == len({(line["picture"], line["value"]) for line in lines}) == 4
+    code, out, err = run_srkit(*words, "--json")
+    assert (code, "scoring" in err) == (0, False)
+    assert all(row["images"] == 2 for row in json.loads(out)["rows"])
+
+
+@pytest.mark.parametrize(
+    "more", [["--part", "0/3"], ["--part", "4/3"], ["--part", "2"], ["--part", "1/2", "--no-cache"]]
+)
+def test_a_part_that_is_none(run_srkit, more):
+    code, _, err = run_srkit("bench", "--models", "bicubic", "--sets", "samples", *more)
+    assert code == 2
+    assert "--part" in err
+
+
 def test_self_ensemble_is_a_row_of_its_own(run_srkit, trained):
     code, out, _ = run_srkit("bench", "--models", trained, "--sets", "samples", "--self-ensemble", "--json")
     assert code == 0

@@ -151,3 +151,25 @@ def tell_counts(counts: Any) -> None:
         raise SrkitError(
             f"{counts.failed} of {total} pictures could not be upscaled; the same command tries them again"
         )
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    context: typer.Context,
+    parts: Annotated[int, typer.Option(min=0, help="Into how many parts; one for each worker if not given.")] = 0,
+    workers: Workers = 0,
+    cores: Cores = 1,
+    gpus: Gpus = 0,
+    address: Address = "",
+    dashboard: Dashboard = False,
+) -> None:
+    """Score models on test sets as srkit bench does, whose options these are too: pictures and models are shared out.
+
+    The table at the end is that of srkit bench. On a cluster --root must be a folder that every node has.
+    """
+    from srkit_ray.bench import Wanted, results_folder
+    from srkit_ray.bench import bench as run
+
+    words, folder = results_folder(context.args)
+    wanted = Wanted(words, folder, parts, address, workers, cores, gpus, dashboard)
+    raise typer.Exit(run(wanted))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from srkit_ray.bench import keep, results_folder
 from srkit_ray.manifest import Manifest, done_in, lines_of
 from srkit_ray.places import WORK, Place, results_of
 
@@ -281,3 +282,34 @@ def test_a_worker_that_cannot_load_the_model_ends_it_in_a_line(tmp_path):
     done = run("ray", "upscale", tmp_path / "in", tmp_path / "out", "--model", MODEL, "--cores", 64)
     assert done.returncode == 1
     assert "no worker of 64 cores" in done.stderr.splitlines()[-1]
+
+
+def test_the_folder_of_results_is_one_for_all():
+    words, folder = results_folder(["--models", "bicubic", "--results", "kept", "--json"])
+    assert (words, folder) == (["--models", "bicubic", "--json"], Path("kept").absolute())
+    assert results_folder(["--results=there"]) == ([], Path("there").absolute())
+
+
+def test_lines_of_workers_are_kept_once(tmp_path):
+    files = {"m-psnr.jsonl": '{"key": 1}\n{"picture": "a"}\n'}
+    keep(files, tmp_path)
+    keep(files | {"m-psnr.jsonl": '{"key": 1}\n{"picture": "b"}\n'}, tmp_path)
+    assert (tmp_path / "m-psnr.jsonl").read_text() == '{"key": 1}\n{"picture": "a"}\n{"picture": "b"}\n'
+
+
+@needs_ray
+def test_a_benchmark_by_workers_has_the_same_table(tmp_path):
+    words = ["--models", f"bicubic,{MODEL}", "--sets", "samples", "--scales", "2", "--csv"]
+    plain = run("bench", *words, "--results", tmp_path / "one")
+    assert plain.returncode == 0, plain.stderr
+    spread = run("ray", "bench", *words, "--results", tmp_path / "two", "--parts", 3)
+    assert spread.returncode == 0, spread.stderr
+
+    def told(text: str) -> list[list[str]]:  # all but the seconds
+        table = [line.split(",") for line in text.splitlines()]
+        return [[cell for name, cell in zip(table[0], row, strict=True) if "seconds" not in name] for row in table]
+
+    assert told(spread.stdout) == told(plain.stdout)
+    assert sorted(p.name for p in (tmp_path / "one").glob("*-psnr-*")) == sorted(
+        p.name for p in (tmp_path / "two").glob("*-psnr-*")
+    )
