@@ -3,6 +3,7 @@
 # make check  the linters alone
 # make docs   the documentation as web pages, in docs/_build
 # make ui-test  the tests of srkit-ui, in an environment of its own: Gradio holds Pillow below 13
+# make trackio-test  the tests of srkit-trackio, in the same one: trackio does too
 # make ray-test  the tests of srkit-ray, in an environment of its own, with Ray and an object store
 
 PYTHON ?= python3
@@ -13,13 +14,13 @@ BIN = $(VENV)/bin
 SRKIT = $(BIN)/srkit
 PHOTO = plugins/srkit_builtin/samples/chelsea.png
 
-# These are there without what they need, for their tests that need no Gradio and no Ray; ui-test and ray-test run all
-APART = plugins/srkit-ui plugins/srkit-ray
+# These are there without what they need (Gradio, Ray, trackio), for their other tests; NAME-test runs all of them
+APART = plugins/srkit-ui plugins/srkit-ray plugins/srkit-trackio
 OFFICIAL = $(filter-out $(APART),$(wildcard plugins/srkit-*))
 UI_VENV ?= .venv-ui
 RAY_VENV ?= .venv-ray
 
-.PHONY: demo test check docs ui-test ray-test
+.PHONY: demo test check docs ui-test trackio-test ray-test
 .SILENT:
 
 $(VENV)/installed: pyproject.toml
@@ -64,14 +65,19 @@ docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
 	echo docs/_build/index.html
 
-$(UI_VENV)/installed: pyproject.toml plugins/srkit-server/pyproject.toml plugins/srkit-ui/pyproject.toml
+IN_UI_VENV = plugins/srkit-server plugins/srkit-ui plugins/srkit-trackio
+
+$(UI_VENV)/installed: pyproject.toml $(IN_UI_VENV:=/pyproject.toml)
 	$(PYTHON) -m venv $(UI_VENV)
-	$(UI_VENV)/bin/pip install --quiet pytest --editable . --editable plugins/srkit-server --editable plugins/srkit-ui
+	$(UI_VENV)/bin/pip install --quiet pytest --editable . $(foreach plugin,$(IN_UI_VENV),--editable $(plugin))
 	npm install --silent --prefix $(UI_VENV) axe-core@4 || echo "no npm: the page is not tested for accessibility"
 	touch $@
 
 ui-test: $(UI_VENV)/installed
 	AXE_CORE=$(UI_VENV)/node_modules/axe-core/axe.min.js $(UI_VENV)/bin/pytest -rs plugins/srkit-ui/tests
+
+trackio-test: $(UI_VENV)/installed
+	$(UI_VENV)/bin/pytest -rs plugins/srkit-trackio/tests
 
 $(RAY_VENV)/installed: pyproject.toml plugins/srkit-ray/pyproject.toml
 	$(PYTHON) -m venv $(RAY_VENV)

@@ -73,6 +73,13 @@ def test_the_command_reference_is_what_the_commands_say():
     assert PAGE.read_text() == reference()
 
 
+def test_the_pages_of_the_notebooks_are_the_notebooks():
+    """After a change: python docs/generate_notebooks.py"""
+    made = runpy.run_path(str(DOCS / "generate_notebooks.py"))
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in made["PAGES"].glob("*.md")}
+    assert pages == {path.stem: made["page"](path) for path in made["BOOKS"]}
+
+
 def test_the_architectures_are_those_of_the_package_and_the_record():
     """After a change: python docs/generate_architectures.py"""
     made = runpy.run_path(str(DOCS / "generate_architectures.py"))
