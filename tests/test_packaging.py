@@ -16,7 +16,7 @@ OFFICIAL = sorted(path.parent for path in ROOT.glob("plugins/srkit-*/pyproject.t
 MODULES = {"pillow": "PIL", "mlflow-skinny": "mlflow"}  # where the module is not called like the distribution
 #: distribution -> what needs it, where the package itself does not import it
 IMPORTED_BY_OTHERS = {
-    "alembic": "mlflow's SQLite store", "sqlalchemy": "mlflow's SQLite store", "pillow": "the pictures of mlflow and wandb",
+    "alembic": "mlflow's SQLite store", "sqlalchemy": "mlflow's SQLite store", "pillow": "pictures of mlflow, wandb",
     "tensorboard": "torch.utils.tensorboard", "pyvips-binary": "pyvips", "onnxscript": "torch.onnx",
     "h11": "uvicorn's protocol, which srkit-server changes", "python-multipart": "starlette's forms",
 }  # fmt: skip

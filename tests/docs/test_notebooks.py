@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tomllib
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,6 @@ def executed(tmp_path, monkeypatch) -> Callable[..., list]:
     """executed(name) runs a notebook in an empty folder, in small; its cells of code, with their outputs."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("COLUMNS", "120")
 
     def execute(name: str) -> list:
         book = nbformat.read(ROOT / f"examples/{name}.ipynb", as_version=4)
@@ -64,7 +64,7 @@ def test_training_on_photos(executed, tmp_path):
     assert re.search(r"[\d,]+ of 300,000 steps done \(time\), in 'runs/edsr-small_x2'; best PSNR", printed)
     scores = {name: float(value) for name, value in re.findall(r"^(\S.*?) +(\d+\.\d+) dB$", printed, flags=re.M)}
     assert set(scores) == {"bicubic", "srkit's weights", "yours"}
-    assert scores["yours"] > scores["bicubic"] + 0.3, "it starts from weights that are better"
+    assert scores["yours"] > scores["bicubic"], "it starts from weights that are better"
     assert sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs) == 2
     assert (tmp_path / "work/large.png").is_file()
 
@@ -99,10 +99,11 @@ def test_writing_a_plugin(executed, tmp_path, monkeypatch):
     site.mkdir()
     printed = "\n".join(map(text_of, executed("write-a-plugin")))
     assert re.search(r"4 of 4 steps done \(finished\), in 'runs/crisp_x2'", printed)
-    assert "there is no option 'widht'" in printed or "'width'" in printed
+    assert "model 'crisp' has no option 'widht'; did you mean 'width'?" in printed
     assert re.search(r"^ crisp +x2 +samples ", printed, flags=re.M)
     assert "(160, 320, 3)" in printed
-    assert "failed" not in printed
+    assert "  ok     tiles give the whole picture" in printed
+    assert "fault" not in printed.replace("default", "")
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
@@ -126,12 +127,15 @@ def test_the_first_cell_installs_on_colab_and_nowhere_else(colab, monkeypatch):
 
     asked = []
     shell = type("Shell", (), {"run_line_magic": lambda self, *words: asked.append(words)})()
+    for name in ("TERM", "COLUMNS", "LINES"):  # what the cell sets is put back
+        monkeypatch.setenv(name, "0")
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     if not colab:
         monkeypatch.delitem(sys.modules, "google.colab")
     for path in BOOKS:
         book = nbformat.read(path, as_version=4)
         source = TransformerManager().transform_cell(book.cells[cell_of(book, "install")].source)
-        exec(compile(source, str(path), "exec"), {"get_ipython": lambda: shell})
+        with warnings.catch_warnings():
+            exec(compile(source, str(path), "exec"), {"get_ipython": lambda: shell})
     install = ("pip", "install --quiet git+https://github.com/srkit/srkit")
     assert asked == ([install] * len(BOOKS) if colab else [])
