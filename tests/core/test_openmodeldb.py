@@ -1,4 +1,8 @@
-"""Entries for OpenModelDB: of its form, as its own source says it, and of the file that is offered."""
+"""Entries for OpenModelDB: of its form, as its own source says it, and of the file that is offered.
+
+People's entries were refused for their type (OpenModelDB/open-model-database#403) and named sizes and hashes of files
+that nobody has (#509); that the address of an entry serves the file it names is in tests/cli/test_weights.py.
+"""
 
 import hashlib
 import json

@@ -65,12 +65,12 @@ class Trackio:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point for each name at `step`, counted from 1."""
-        if not self.begun:
-            self.go_on(step)
+        self.go_on(step)
         self.write(step, values)
 
     def images(self, step: int, pictures: Mapping[str, "np.ndarray"]) -> None:
         """pictures: H,W,3 uint8, kept as PNG to the last bit."""
+        self.go_on(step)
         if self.with_images:
             self.write(step, {name: trackio.Image(pixels) for name, pixels in pictures.items()})
 
@@ -98,7 +98,9 @@ class Trackio:
         return run
 
     def go_on(self, step: int) -> None:
-        """Before the first point of this session, at `step`: the points before it, where they are not there."""
+        """Before the first point or picture of this session, at `step`: the points before it that are not there."""
+        if self.begun:
+            return
         self.begun = True
         if self.changed and any(step <= earlier for earlier in self.there):
             self.close()

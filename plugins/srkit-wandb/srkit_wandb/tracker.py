@@ -66,12 +66,12 @@ class WandB:
                 self.written.setdefault(line["step"], set()).update(line)
         self.changed = bool(earlier) and earlier["settings"] != self.about["settings"]
         self.run = self.begin(**(earlier or {"id": None}))
+        self.begun = False
         self.recent: deque[tuple[float, int]] = deque()  # when points were written, and their step
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point for each name at `step`, counted from 1."""
-        if not self.recent:
-            self.go_on(step)
+        self.go_on(step)
         self.write(step, values)
         self.recent.append((time.monotonic(), step))
         if self.recent[0][0] < self.recent[-1][0] - SAFE_SECONDS:
@@ -81,6 +81,7 @@ class WandB:
 
     def images(self, step: int, pictures: Mapping[str, "np.ndarray"]) -> None:
         """pictures: H,W,3 uint8, kept as PNG to the last bit."""
+        self.go_on(step)
         if self.with_images and step not in self.written:
             self.run.log({"step": step, **{name: wandb.Image(pixels) for name, pixels in pictures.items()}})
 
@@ -124,7 +125,10 @@ class WandB:
         return run
 
     def go_on(self, step: int) -> None:
-        """Before the first point of this session, at `step`: the points before it, where they are not there."""
+        """Before the first point or picture of this session, at `step`: the points before it that are not there."""
+        if self.begun:
+            return
+        self.begun = True
         if self.changed and any(step <= earlier for earlier in self.written):
             self.run.finish()
             self.run, self.written = self.begin(None), {}
