@@ -79,7 +79,10 @@ def press(page: Browser, words: str) -> None:
 
 
 def tab(page: Browser, name: str) -> None:
-    page.run(f"[...document.querySelectorAll('[role=tab]')].find((e) => e.innerText === {json.dumps(name)}).click()")
+    """Waits for it: in a narrow window it is behind three dots."""
+    found = f"[...document.querySelectorAll('[role=tab]')].find((e) => e.innerText === {json.dumps(name)})"
+    page.wait_for(f"!!{found}")
+    page.run(f"{found}.click()")
 
 
 def seen(page: Browser, words: str, within: str = "body") -> None:
