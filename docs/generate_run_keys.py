@@ -6,17 +6,14 @@ from pathlib import Path
 from srkit.run import scalar_options
 
 PAGE = Path(__file__).with_name("training.md")
+EITHER = {"scale": "int > 0, or a list", "batch": "int > 0, or 'auto'"}
 HEAD = "| key | type | default | what it is |\n| --- | --- | --- | --- |\n"
 
 
 def table() -> str:
     rows = []
     for option in scalar_options().values():
-        kind = (
-            "int > 0, or a list"
-            if option.name == "scale"
-            else f"{option.type} {option.bound}".strip().replace("|", "or")
-        )
+        kind = EITHER.get(option.name) or f"{option.type} {option.bound}".strip().replace("|", "or")
         rows.append(f"| `{option.name}` | {kind} | `{option.default!r}` | {option.help} |")
     return HEAD + "\n".join(rows) + "\n"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 USUAL = ("params_ema", "params", "state_dict")  # where programs of this field keep the weights to use
+AVERAGE = re.compile(r"(^|[._])ema([._]|$)")  # in the key of a moving average: params_ema, ema_state_dict
 WRAPPERS = ("module", "_orig_mod")
 
 
@@ -63,14 +64,18 @@ def read_about(path: Path) -> dict[str, Any]:
 def read_tensors(path: Path) -> "dict[str, Tensor]":
     """The tensors of a file, wherever it keeps them: `read_mappings` of one mapping, or of the usual one of several.
 
+    Of those of one network it is the moving average, where there is one.
+
     Raises CheckpointError as `read_mappings`, and where it is not clear which mapping is meant.
     """
     found = read_mappings(path)
     if len(found) == 1:
         return next(iter(found.values()))
-    for name in USUAL:
-        if name in found:
-            return found[name]
+    averages = [key for key in found if AVERAGE.search(key)]
+    alike = len({frozenset((name, t.shape) for name, t in each.items()) for each in found.values()}) == 1
+    for key in (*(averages if alike and len(averages) == 1 else ()), *USUAL):
+        if key in found:
+            return found[key]
     raise CheckpointError(f"'{path}' keeps tensors under several keys: {', '.join(found)}; save one of them alone")
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS", "Archive", "Augmentation", "Backend", "Batch", "Command", "Component", "Dataset", "Degradation", "Layout",
-    "Lazy", "Loss", "Metric", "Model", "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper", "lazy",
+    "Lazy", "Loss", "Metric", "Model", "Optimizer", "Pair", "PairSequence", "Reading", "Tracker", "Weights", "Wrapper",
+    "lazy",
 ]  # fmt: skip
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -237,9 +238,10 @@ class Loss(Component):
     that it will be called on: there it loads what depends on them.
 
     A loss that has `update(sr, hr)` is given the same two after each optimizer step (a discriminator
-    trains itself there); a loss that is a `torch.nn.Module` or has `state_dict` is checkpointed. What `update` gives is
-    logged: None, a scalar tensor (`loss_NAME_update`), or scalar tensors by name (`loss_NAME_discriminator`), all on
-    the device: no `.item()`, which waits for it at each step.
+    trains itself there); a loss that is a `torch.nn.Module` or has `state_dict` is checkpointed. One with
+    `whole_batch = True`, as a mean over the batch is part of its formula, is given the rows of every rank. What
+    `update` gives is logged: None, a scalar tensor (`loss_NAME_update`), or scalar tensors by name
+    (`loss_NAME_discriminator`), all on the device: no `.item()`, which waits for it at each step.
     """
 
 
@@ -382,6 +384,17 @@ class Degradation(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Optimizer(Component):
+    """`build(parameters, lr, *, ...)` gives a `torch.optim.Optimizer` over a list of a network's parameters.
+
+    The run's [schedule] sets `lr` in its `param_groups` before each step. Its `state_dict` (tensors, numbers, text) is
+    all that it remembers. One that averages the weights itself, as schedule-free ones do, has `eval()`, which puts the
+    weights to score and to save in the place of those that are trained, and `train()`, which it is in when it steps:
+    srkit calls both, and puts the trained weights back bit for bit.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wrapper(Component):
     """`build(upscaler, *, ...)` gives another upscaler: `B,3,H,W` in [0, 1] to `B,3,s*H,s*W`.
 
@@ -483,6 +496,7 @@ KINDS: dict[str, tuple[type[Component], str]] = {
     "metric": (Metric, "srkit_metrics"),
     "augmentation": (Augmentation, "srkit_augmentations"),
     "degradation": (Degradation, "srkit_degradations"),
+    "optimizer": (Optimizer, "srkit_optimizers"),
     "wrapper": (Wrapper, "srkit_wrappers"),
     "tracker": (Tracker, "srkit_trackers"),
     "command": (Command, "srkit_commands"),

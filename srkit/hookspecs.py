@@ -19,6 +19,7 @@ from srkit.components import (
     Loss,
     Metric,
     Model,
+    Optimizer,
     Tracker,
     Wrapper,
 )
@@ -60,6 +61,11 @@ def srkit_augmentations() -> Iterable[Augmentation]:
 @hookspec
 def srkit_degradations() -> Iterable[Degradation]:
     """Steps from HR to LR, of which a run lists any number, on the device."""
+
+
+@hookspec
+def srkit_optimizers() -> Iterable[Optimizer]:
+    """What changes the weights, beside those of timm."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""The options of timm's optimizers and learning-rate schedules, by timm's names.
+"""Which optimizer a run means, and the options of timm's optimizers and learning-rate schedules, by timm's names.
 
 An optimizer's options are those of its class (`betas`, `eps`, `weight_decay`, ...). A schedule's lengths are
 counted in optimizer steps throughout.
@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Len
 
 from srkit.errors import UnknownName, did_you_mean
 from srkit.options import Option, check, options_of
+from srkit.plugins import Registry
 
 SUPPLIED = ("params", "lr")
 #: how an optimizer computes, not what: nothing that belongs into a run's file unless the user put it there
@@ -20,11 +21,32 @@ MECHANICS = ("foreach", "fused", "capturable", "differentiable", "maximize", "ca
 Steps = Annotated[int, Ge(0)]
 
 
+def timms() -> list[str]:
+    """The names of timm's optimizers."""
+    from timm.optim import list_optimizers
+
+    return [str(each) for each in list_optimizers()]
+
+
+def chosen_optimizer(registry: Registry, name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(name, options) as a run keeps them: timm's by its bare name, which no plugin takes, or a plugin's, qualified.
+
+    UnknownName, with the nearest of both, and OptionError.
+    """
+    if name in timms():
+        return name, resolved_optimizer(name, options)
+    offered = [word for entry in registry.of("optimizer") for word in (entry.component.name, entry.qualified)]
+    if name not in offered:
+        raise UnknownName(f"no optimizer called '{name}'{did_you_mean(name, [*timms(), *offered])}")
+    choice = registry.choose("optimizer", name, options)
+    return choice.entry.qualified, choice.options
+
+
 def optimizer_options(name: str) -> dict[str, Option]:
     """What an optimizer of timm's can be given, off its class. UnknownName if timm has none of that name."""
-    from timm.optim import get_optimizer_class, list_optimizers
+    from timm.optim import get_optimizer_class
 
-    known = [str(each) for each in list_optimizers()]
+    known = timms()
     if name not in known:
         raise UnknownName(f"no optimizer called '{name}'{did_you_mean(name, known)}")
     bound = get_optimizer_class(name)

@@ -20,7 +20,7 @@ from srkit.errors import Mistakes, OptionError, PluginError, UnknownName, did_yo
 REQUIRED = inspect.Parameter.empty
 #: kind -> the words that its section of a run file needs for itself, so that no option may have such a name
 RESERVED = {
-    "loss": ("name", "weight"),
+    "loss": ("name", "weight", "adaptive"),
     "dataset": ("name", "root", "split", "weight", "metric", "protocol", "label", "degraded"),
     "degradation": ("name", "prob", "shuffle", "last"),
 }

@@ -38,6 +38,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 class Part:
     """A component by name with its options; `root` and `split` for a dataset, `weight` for a loss or training data.
 
+    adaptive: of [[loss]], whether its weight is times how much stronger the others pull at the network's last layer.
     metric, protocol: of [validation], what its scores are. A metric is a name, or a table of its name and options, or a
     list of either. label: of [validation], what the log calls the set; by its root or name where it is empty. degraded:
     of [validation], whether its LR is made by [[degradation]]; None: at x1, where LR is not given.
@@ -54,6 +55,7 @@ class Part:
     protocol: str = ""
     label: str = ""
     degraded: bool | None = None
+    adaptive: bool = False
     prob: Share = 1.0
     shuffle: str = ""
     last: bool = False
@@ -70,7 +72,7 @@ OWN_KEYS: dict[str, tuple[str, ...]] = {
     "model": (),
     "data": ("root", "split", "weight"),
     "validation": ("root", "split", "metric", "protocol", "label", "degraded"),
-    "loss": ("weight",),
+    "loss": ("weight", "adaptive"),
     "augmentation": (),
     "degradation": ("prob", "shuffle", "last"),
     "optimizer": (),
@@ -99,7 +101,7 @@ class Run:
         Positive | Annotated[list[Positive], MinLen(1)], "upsampling factor, or a list for a multi-scale model"
     ] = 2
     steps: Annotated[int, Gt(0), "optimizer steps in all"] = 300_000
-    batch: Annotated[int, Gt(0), "patches per step"] = 16
+    batch: Annotated[Positive | Literal["auto"], "patches per step; auto: as many as fit on the GPU"] = 16
     patch: Annotated[int, Gt(0), "side of an LR patch in pixels; HR patches are scale times that"] = 48
     lr: Annotated[float, Gt(0), Lt(math.inf), "learning rate, before [schedule] changes it"] = 1e-4
     accumulate: Annotated[int, Gt(0), "parts a batch is computed in, one after another: less memory, same step"] = 1
@@ -110,6 +112,7 @@ class Run:
         Literal["auto", "fp32", "bf16", "fp16"],
         "of convolutions in training; auto: bf16 where the device multiplies it, else fp32",
     ] = "auto"
+    checkpoint: Annotated[bool, "repeated blocks are computed again for the gradients: less memory, same step"] = False
     compile: Annotated[Literal["off", "on", "graphs"], "torch.compile; graphs: CUDA graphs as well"] = "off"
     make_low_res: Annotated[
         Literal["store", "device"], "where an LR that is not given is made: once, or from each HR patch anew"
@@ -151,6 +154,13 @@ class Run:
     @property
     def scales(self) -> tuple[int, ...]:
         return tuple(self.scale) if isinstance(self.scale, list) else (self.scale,)
+
+    @property
+    def patches(self) -> int:
+        """`batch` of a run that is trained, in which it is a number."""
+        if isinstance(self.batch, str):
+            raise UsageError(f'batch = "{self.batch}" is not known before a training begins; --set batch=16')
+        return self.batch
 
     @property
     def metric(self) -> Part:
@@ -211,12 +221,14 @@ class Run:
 
     def resolved_section(self, key: str, registry: Registry) -> Any:
         """One of its parts, or a tuple of them, with its qualified name and every option."""
-        from srkit.optim_options import resolved_optimizer, resolved_schedule
+        from srkit.optim_options import chosen_optimizer, resolved_schedule
 
         value = getattr(self, key)
-        if key in ("optimizer", "schedule"):  # timm's, not components
-            resolve = resolved_optimizer if key == "optimizer" else resolved_schedule
-            return replace(value, options=resolve(value.name, value.options))
+        if key == "optimizer":
+            name, options = chosen_optimizer(registry, value.name, value.options)
+            return replace(value, name=name, options=options)
+        if key == "schedule":  # timm's, no component
+            return replace(value, options=resolved_schedule(value.name, value.options))
         mistakes, done = Mistakes(), []
         for part in value if key in LISTS else (value,):
             with mistakes.noted():

@@ -44,6 +44,9 @@ def train(
             "where --out holds the run, for what is restarted by a program.",
         ),
     ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="Patches per step, 16 if not given; auto: as many as fit on the GPU.")
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="auto (if not given: bf16 where the device multiplies it, else fp32), fp32, bf16, fp16."),
@@ -87,6 +90,7 @@ def train(
             for key, value in {
                 "scale": scale,
                 "steps": steps,
+                "batch": int(batch) if batch and batch.isdecimal() else batch,
                 "seed": seed,
                 "precision": precision,
                 "init_from": init_from,

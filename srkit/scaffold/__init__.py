@@ -24,6 +24,7 @@ KINDS_TOLD = {
         "Few shades of each colour, dithered",
         ["srkit train --set 'degradation=[\"@NAME@\"]' --max-time 1m"],
     ),
+    "optimizer": ("Gradient descent with momentum", ["srkit train --set optimizer=@NAME@ --max-time 1m"]),
     "wrapper": ("Mean of a picture and its mirror image", ["srkit upscale PHOTO --model MODEL --wrapper @NAME@"]),
     "tracker": ("Figures as a CSV file", ["srkit train --set tracker=@NAME@ --max-time 1m"]),
     "command": ("Print the size of pictures", ["srkit @NAME@ PHOTO"]),

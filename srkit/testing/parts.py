@@ -1,5 +1,6 @@
-"""Checks of the smaller kinds: losses, metrics, augmentations, degradations, wrappers, trackers."""
+"""Checks of the smaller kinds: losses, metrics, augmentations, degradations, optimizers, wrappers, trackers."""
 
+import json
 import math
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from srkit.errors import PluginError, SrkitError
 from srkit.plugins import Entry, Registry
 from srkit.testing.kit import Check, Fault, Note, near
 from srkit.train.asked import asked_of
+from srkit.train.state import flatten, unflatten
 
 LARGE_PARTS = 4  # to each side of a patch: its means over these tell where it is, and hide its noise
 METRIC_SIZE = (192, 176)  # pixels; multi-scale metrics halve four times and still want a window
@@ -332,6 +334,68 @@ def degradation_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
     yield Check("a picture stays a picture", lambda: degraded_shape(made(registry, entry)), essential=True)
     yield Check("it shows the same, in the same place", lambda: degraded_place(made(registry, entry)))
     yield Check("the seed decides", lambda: degraded_seed(made(registry, entry)))
+
+
+def optimizer_checks(registry: Registry, entry: Entry) -> Iterator[Check]:
+    yield Check("it can be built", lambda: optimizer_built(registry, entry), essential=True)
+    yield Check("it finds a minimum", lambda: optimizer_finds(registry, entry))
+    yield Check("its state is all that it remembers", lambda: optimizer_state(registry, entry))
+
+
+Optimized = tuple[list[nn.Parameter], Any]
+
+
+def optimizer_made(registry: Registry, entry: Entry, seed: int = 0) -> Optimized:
+    """Two parameters, as of a convolution, and the optimizer over them, ready to step."""
+    generator = torch.Generator().manual_seed(seed)
+    parameters = [nn.Parameter(torch.rand(shape, generator=generator)) for shape in ((4, 3, 3, 3), (4,))]
+    optimizer = made(registry, entry, parameters, 0.01)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    return parameters, optimizer
+
+
+def optimizer_built(registry: Registry, entry: Entry) -> None:
+    _, optimizer = optimizer_made(registry, entry)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise Fault(f"it is a {type(optimizer).__name__}", "build gives a torch.optim.Optimizer")
+    if hasattr(optimizer, "train") != hasattr(optimizer, "eval"):
+        raise Fault("it has one of train() and eval()", "give it both, or neither: see srkit.Optimizer")
+
+
+def optimized(made: Optimized, steps: int) -> float:
+    """Steps towards the parameters 0.5; their square distance from there before the last one."""
+    parameters, optimizer = made
+    loss = torch.zeros(())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = torch.cat([(parameter - 0.5).flatten() for parameter in parameters]).square().sum()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+def optimizer_finds(registry: Registry, entry: Entry) -> None:
+    each = optimizer_made(registry, entry)
+    before, after = optimized(each, 1), optimized(each, 300)
+    if not after < 0.9 * before:
+        raise Fault(f"300 steps took a loss from {before:.3g} to {after:.3g}", "step() goes against the gradient")
+
+
+def optimizer_state(registry: Registry, entry: Entry) -> None:
+    """A state that was saved, as a run saves it, and loaded into another one goes on bit for bit."""
+    first, second = optimizer_made(registry, entry), optimizer_made(registry, entry, seed=1)
+    optimized(first, 5)
+    tensors: dict[str, Tensor] = {}
+    saved = json.loads(json.dumps(flatten(first[1].state_dict(), "optimizer", tensors)))
+    with torch.no_grad():
+        for mine, others in zip(second[0], first[0], strict=True):
+            mine.copy_(others)
+    second[1].load_state_dict(unflatten(saved, tensors))
+    for each in (first, second):
+        optimized(each, 5)
+    if not all(torch.equal(a, b) for a, b in zip(first[0], second[0], strict=True)):
+        raise Fault("after load_state_dict() it goes on otherwise", "keep all that step() uses in state_dict()")
 
 
 def degraded_shape(degrade: Any) -> None:

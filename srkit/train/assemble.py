@@ -29,6 +29,7 @@ from srkit.train.asked import needed_by
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard
 from srkit.train.optim import clipper, make_optimizer, make_schedule
+from srkit.train.recompute import recompute_blocks
 
 FIRST_STEPS = 8  # whose LR is looked at, before anything is trained
 VALIDATION_SEED = 0  # of its degradation: runs of any seed are scored on the same pictures
@@ -83,7 +84,7 @@ class Trainee:
 
     @property
     def scored(self) -> nn.Module:
-        """The network that is validated and saved: the average where there is one."""
+        """The network that is validated and saved, within `averaged`: the average where there is one."""
         return self.net if self.average is None else self.average.module
 
     @property
@@ -99,6 +100,27 @@ class Trainee:
             parts["scaler"] = self.scaler
         losses = enumerate(self.criterion.losses)
         return parts | {f"loss{i}": loss for i, loss in losses if hasattr(loss, "state_dict")}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, `scored` has the weights of an optimizer that averages them itself.
+
+        It goes there and back by arithmetic, which rounds: the weights it had are put back as they were, so that a
+        training is the same whenever it is scored or saved.
+        """
+        if not averages(self.optimizer):
+            yield
+            return
+        trained = [(parameter, parameter.detach().clone()) for parameter in self.net.parameters()]
+        optimizer: Any = self.optimizer
+        optimizer.eval()
+        try:
+            yield
+        finally:
+            optimizer.train()
+            with torch.no_grad():
+                for parameter, before in trained:
+                    parameter.copy_(before)
 
     def learned(self, step: int) -> None:
         """The weights have changed in `step`; so does their average."""
@@ -127,6 +149,7 @@ def assemble(
     """
     model = registry.choose("model", run.model.name, run.model.options)
     check_fits(run, model, world)
+    check_losses(run)
     check_degradation(run, registry)
     labels = labels_of(run)
     metrics = [built_metrics(registry, part) for part in run.validation]
@@ -140,7 +163,10 @@ def assemble(
     ]
     degrader = built_degrader(registry, run.degradation, device)
     late = [module for module, record in augmentations if degrader and record.changes == "lr"]
-    optimizer = make_optimizer(run.optimizer.name, run.optimizer.options, net, run.lr)
+    optimizer = built_optimizer(run, registry, net)
+    average = averaged(net, run.ema)
+    if run.checkpoint:
+        recompute_blocks(net, model.label)
 
     apart = is_apart(run, registry, world)
     samplers = open_training(run, registry, device, display, world, resident=resident, apart=apart)
@@ -166,7 +192,7 @@ def assemble(
         model=model,
         device=device,
         net=net,
-        average=averaged(net, run.ema),
+        average=average,
         criterion=criterion,
         optimizer=optimizer,
         rates=make_schedule(run.schedule.name, run.schedule.options, optimizer, run.steps),
@@ -185,11 +211,22 @@ def check_fits(run: Run, model: Choice, world: World) -> None:
     if not model.component.trainable:
         raise UsageError(f"'{model.label}' has no parameters to train")
     check_scales(model, run.scales)
-    if run.batch % (run.accumulate * world.size):
+    if run.patches % (run.accumulate * world.size):
         raise UsageError(
-            f"batch = {run.batch} cannot be shared by {world.size} ranks in {run.accumulate} parts; "
+            f"batch = {run.patches} cannot be shared by {world.size} ranks in {run.accumulate} parts; "
             f"take a multiple of {run.accumulate * world.size}"
         )
+
+
+def check_losses(run: Run) -> None:
+    """UsageError where a loss is adaptive and there is nothing to measure it against, or no layer to measure it at."""
+    adaptive = [part.name.rpartition(":")[2] for part in run.loss if part.adaptive]
+    if adaptive and len(adaptive) == len(run.loss):
+        raise UsageError(f"loss '{adaptive[0]}' is adaptive, by the pull of the other losses, and there is none")
+    if adaptive and run.compile != "off":
+        raise UsageError(f"loss '{adaptive[0]}' is adaptive, which needs --set compile=off")
+    if run.checkpoint and run.compile != "off":
+        raise UsageError("checkpoint = true is for a network that is not compiled: --set compile=off")
 
 
 def check_degradation(run: Run, registry: Registry) -> None:
@@ -239,7 +276,8 @@ def built_criterion(run: Run, registry: Registry, device: torch.device) -> Crite
                 raise UsageError("it compares with the average of the weights, and ema = 0 makes none; --set ema=0.999")
         losses.append(loss)
     names = [part.name.rpartition(":")[2] for part in run.loss]
-    criterion = Criterion(losses, [part.weight for part in run.loss], names).to(device)
+    weights, adaptive = [part.weight for part in run.loss], [part.adaptive for part in run.loss]
+    criterion = Criterion(losses, weights, names, adaptive=adaptive).to(device)
     for part, loss in zip(run.loss, losses, strict=True):
         if hasattr(loss, "prepare"):
             with naming_part("loss", part):
@@ -294,6 +332,26 @@ def build_part(registry: Registry, kind: str, part: Part, *supplied: Any) -> Any
         raise PluginError(f"{kind} '{choice.entry.qualified}' cannot be built: {one_line(error)}") from error
 
 
+def built_optimizer(run: Run, registry: Registry, net: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a resolved run, ready to step. UsageError where it averages the weights and the run does too."""
+    part = run.optimizer
+    if ":" not in part.name:
+        return make_optimizer(part.name, part.options, net, run.lr)
+    built: Any = build_part(registry, "optimizer", part, [p for p in net.parameters() if p.requires_grad], run.lr)
+    if averages(built):
+        if run.ema:
+            raise UsageError(f"optimizer '{part.name}' averages the weights itself; --set ema=0")
+        built.train()
+    if not isinstance(built, torch.optim.Optimizer):
+        raise PluginError(f"optimizer '{part.name}' is a {type(built).__name__}, not a torch.optim.Optimizer")
+    return built
+
+
+def averages(optimizer: Any) -> bool:
+    """Does it average the weights itself, as `srkit.Optimizer` says?"""
+    return hasattr(optimizer, "eval") and hasattr(optimizer, "train")
+
+
 def built_metrics(registry: Registry, part: Part) -> tuple[tuple[Selection, ...], Metrics]:
     """What a [validation] is scored by."""
     selections = selections_of(part, registry)
@@ -315,7 +373,7 @@ def open_training(
         scale: Sampler(
             [store for of_part in each for store in of_part],
             scale=scale,
-            batch=run.batch // (world.size if apart else 1),
+            batch=run.patches // (world.size if apart else 1),
             patch=run.patch,
             seed=run.seed + (2**32 * (1 + world.rank) if apart else 0),
             device=device,

@@ -9,7 +9,7 @@ gradients, and every rank then holds the same weights.
 
 import datetime
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -61,6 +61,35 @@ class World:
         parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, part.contiguous())
         return torch.cat(parts)
+
+    def whole_for_gradient(self, part: Tensor) -> Tensor:
+        """`whole`, through which backward reaches this rank's rows alone.
+
+        What every rank computes alike of the whole is then, in the mean over the ranks, its gradient in one process.
+        """
+        if self.size == 1:
+            return part
+        own = part.clone()
+        own.register_hook(lambda gradient: gradient * self.size)
+        rows = list(self.whole(part.detach()).chunk(self.size))
+        rows[self.rank] = own
+        return torch.cat(rows)
+
+    def mean(self, mine: Tensor) -> Tensor:
+        """The mean over all ranks of tensors of one shape."""
+        mine = mine.contiguous()
+        if self.size > 1:
+            dist.all_reduce(mine)
+        return mine / self.size
+
+    def alike(self, tensors: Iterable[Tensor]) -> None:
+        """Give every rank the first rank's values, in place: on a GPU the same sums may end in other last digits."""
+        if self.size > 1:
+            for tensor in tensors:
+                sent = tensor.contiguous()
+                dist.broadcast(sent, 0)
+                if sent is not tensor:
+                    tensor.copy_(sent)
 
     def collect(self, mine: Any) -> list[Any]:
         """What each rank has, in rank order, on every rank. Plain values only."""

@@ -165,7 +165,9 @@ class Keeper:
         values: dict[str, float] = {}
         for number, tested in enumerate(self.trainee.validation):
             before = f"{tested.label}/" if number else ""
-            for selection, score, by_scale in self.scores(tested, before):
+            with self.trainee.averaged():
+                scored = self.scores(tested, before)
+            for selection, score, by_scale in scored:
                 if not values:
                     self.score, self.by_scale, self.validated = score, by_scale, self.step
                 values[f"{before}{selection.key}"] = score
@@ -298,8 +300,9 @@ class Keeper:
             "training_lr": self.trainee.lr_maker,
             "run": self.run.to_dict(),
         }
-        tensors = self.trainee.scored.state_dict()
-        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, about
+        with self.trainee.averaged():
+            tensors = self.trainee.scored.state_dict()
+            return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, about
 
     def close(self) -> None:
         self.written()

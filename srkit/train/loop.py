@@ -13,15 +13,24 @@ from srkit.nets import AUTOCAST
 from srkit.train.asked import asked_of
 from srkit.train.distributed import World
 
+ALONE = World()
+UPDATING = 2**32 - 1  # in the place of a rank: what losses draw while they learn is alike on every rank
+LAMBDA_EPS, LAMBDA_MOST = 1e-4, 1e4  # of VQGAN's authors' code
+
 
 class Criterion(nn.Module):
-    """The weighted sum of the run's losses; lets those that learn (a discriminator) learn. names: for the log."""
+    """The weighted sum of the run's losses; lets those that learn (a discriminator) learn.
+
+    names: for the log. adaptive: which losses have their weight times `adapted`'s factor.
+    """
 
     def __init__(
         self,
         losses: Sequence[Callable[[Tensor, Tensor], Tensor]],
         weights: Sequence[float],
         names: Sequence[str] = (),
+        *,
+        adaptive: Sequence[bool] = (),
     ):
         super().__init__()
         self.names = distinct(names or [str(i) for i in range(len(losses))])
@@ -29,6 +38,8 @@ class Criterion(nn.Module):
         self.log_names = [f"loss_{name}" for name in self.names]
         self.weights = list(weights)
         self.asked = [asked_of(loss) for loss in losses]
+        self.adaptive = [i for i, wanted in enumerate(adaptive) if wanted and weights[i]]
+        self.whole = [bool(getattr(loss, "whole_batch", False)) for loss in losses]
         self.learning = {n: loss for n, loss in zip(self.names, losses, strict=True) if hasattr(loss, "update")}
         for i, loss in enumerate(losses):
             if isinstance(loss, nn.Module):  # so that .to(device) reaches it
@@ -37,15 +48,52 @@ class Criterion(nn.Module):
     def asks(self, name: str) -> bool:
         return any(name in asked for asked in self.asked)
 
-    def terms(self, sr: Tensor, hr: Tensor, **offered: Tensor) -> list[Tensor]:
-        """Each loss times its weight. offered: of which each is given what it asks for."""
-        return [
-            weight * loss(sr, hr, **{name: offered[name] for name in asked if name in offered})
-            for weight, loss, asked in zip(self.weights, self.losses, self.asked, strict=True)
-        ]
+    def terms(self, sr: Tensor, hr: Tensor, world: World = ALONE, **offered: Tensor) -> list[Tensor]:
+        """Each loss times its weight. One with `whole_batch` is given the rows of every rank.
+
+        offered: of which each is given what it asks for.
+        """
+        own = everyone = sr, hr, offered
+        if any(self.whole):
+            rows = {name: world.whole(each) for name, each in offered.items()}
+            everyone = world.whole_for_gradient(sr), world.whole(hr), rows
+        terms = []
+        for weight, loss, asked, whole in zip(self.weights, self.losses, self.asked, self.whole, strict=True):
+            its_sr, its_hr, given = everyone if whole else own
+            terms.append(weight * loss(its_sr, its_hr, **{name: given[name] for name in asked if name in given}))
+        return terms
+
+    def adapted(self, terms: Sequence[Tensor], sr: Tensor, world: World) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The terms, those that are `adaptive` times VQGAN's lambda; and each lambda by its name in the log.
+
+        lambda: the norm of the gradient of the other terms at the network's last layer, divided by that of the loss
+        without its weight plus 1e-4, at most 1e4; of the whole batch, whatever the ranks. sr: the network's output.
+        Source: Esser et al., Taming Transformers, CVPR 2021, equation 7; the bounds are of its code.
+        """
+        if not self.adaptive:
+            return list(terms), {}
+        weight = last_layer(sr)
+
+        def norm(term: Tensor) -> Tensor:
+            (gradient,) = torch.autograd.grad(term, weight, retain_graph=True)
+            length: Tensor = world.mean(gradient).norm()
+            return length
+
+        wanted = norm(summed([term for i, term in enumerate(terms) if i not in self.adaptive]))
+        changed, told = list(terms), {}
+        for i in self.adaptive:
+            factor = (wanted / (norm(terms[i]) / self.weights[i] + LAMBDA_EPS)).clamp(max=LAMBDA_MOST)
+            changed[i], told[f"{self.log_names[i]}_lambda"] = factor * terms[i], factor
+        return changed, told
 
     def forward(self, sr: Tensor, hr: Tensor, **offered: Tensor) -> Tensor:
-        return summed(self.terms(sr, hr, **offered))
+        return summed(self.terms(sr, hr, ALONE, **offered))
+
+    def learnt(self) -> Iterator[Tensor]:
+        """The tensors that `update` changes, but for those of its optimizers."""
+        for loss in self.learning.values():
+            state = loss.state_dict() if hasattr(loss, "state_dict") else {}
+            yield from (value for value in state.values() if isinstance(value, Tensor))
 
     def update(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """Let those learn that do; the scalars they give, by their names in the log, detached."""
@@ -55,6 +103,19 @@ class Criterion(nn.Module):
             own = given if isinstance(given, Mapping) else {} if given is None else {"update": given}
             told |= {f"loss_{name}_{key}": torch.as_tensor(value).detach() for key, value in own.items()}
         return told
+
+
+def last_layer(output: Tensor) -> Tensor:
+    """The trained weight, of two dimensions or more, that is nearest to an output in its graph."""
+    level, seen = [output.grad_fn], set()
+    while level:
+        for node in level:
+            weight = getattr(node, "variable", None)  # of the node that gathers a parameter's gradient
+            if isinstance(weight, Tensor) and weight.ndim > 1:
+                return weight
+        seen.update(level)
+        level = [below for node in level if node for below, _ in node.next_functions if below and below not in seen]
+    raise ValueError("no trained layer leads to this output")
 
 
 def summed(terms: Sequence[Tensor]) -> Tensor:
@@ -148,7 +209,7 @@ def train(
     for step in steps:
         (scale, batch), outputs = following, []
         rates(step)
-        torch.manual_seed(int(np.random.default_rng([seed, step, 1 + world.rank]).integers(2**63)))
+        torch.manual_seed(drawn(seed, step, 1 + world.rank))
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=batch.lr.device)
         shares: dict[str, Tensor] = {}
@@ -159,7 +220,8 @@ def train(
                     offered = {"lr": part.lr}
                     if average and criterion.asks("average"):
                         offered["average"] = average(part.lr, scale).float()
-                terms = criterion.terms(sr.float(), part.hr, **offered)
+                terms = criterion.terms(sr.float(), part.hr, world, **offered)
+                terms, lambdas = criterion.adapted(terms, sr, world)
                 share = summed(terms) / accumulate
                 scaler.scale(share).backward()
             loss = loss + share.detach()
@@ -168,6 +230,7 @@ def train(
                     name: shares.get(name, 0) + term.detach() / accumulate
                     for name, term in zip(criterion.log_names, terms, strict=True)
                 }
+            shares |= {name: shares.get(name, 0) + value / accumulate for name, value in lambdas.items()}
             if criterion.learning:
                 outputs.append(sr.detach().float().clone())
 
@@ -182,12 +245,19 @@ def train(
             scaler.step(optimizer)
             learned(step)
             if criterion.learning:
+                torch.manual_seed(drawn(seed, step, UPDATING))
                 shares |= criterion.update(world.whole(torch.cat(outputs)), world.whole(batch.hr))
+                world.alike(criterion.learnt())
         scaler.update()
         overflow = bool(scaler.is_enabled()) and not good and bool(loss.isfinite())  # fp16's own, and routine
         guard.count(good or overflow, loss)
         if after(Done(step + 1, loss, good, stopping, shares)):
             return
+
+
+def drawn(seed: int, step: int, place: int) -> int:
+    """A seed for torch that is a function of the run's, the step and a place among the ranks."""
+    return int(np.random.default_rng([seed, step, place]).integers(2**63))
 
 
 def parts_of(batch: Batch, accumulate: int) -> Iterator[tuple[Batch, bool]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from srkit.train.distributed import World
 from srkit.train.keeper import Keeper, Limits
 from srkit.train.log import with_log
 from srkit.train.loop import Diverged, train
-from srkit.train.memory import out_of_memory_told
+from srkit.train.memory import batch_that_fits, out_of_memory_told
 from srkit.weights.loading import find_tensors
 
 RETREATS = 3  # times it steps back, halving its learning rate each time, before it gives up
@@ -86,6 +87,10 @@ def run_training(
     """
     limits, world = limits or Limits(), world or World()
     run = world.collect(settled(run, folder, device, precision))[0]
+    if run.batch == "auto":
+        tried = partial(assemble, registry=registry, device=device, display=display, world=world, resident=resident)
+        run = replace(run, batch=batch_that_fits(run, device, world, tried))
+        display.say(f"batch = {run.batch}: as many patches of {run.patch} as fit")
     trainee = assemble(run, registry, device, display, world, resident)
     about = begin(trainee, registry, folder, display, world, force=force)
     display.say(told(trainee, folder, world))

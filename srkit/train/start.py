@@ -122,13 +122,13 @@ def start_or_go_on(registry: Registry, run: Run, session: Session) -> Trained:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], inside: str = "") -> list[str]:
-    """In words, what is not alike of two runs as tables; a precision that is auto is like any."""
+    """In words, what is not alike of two runs as tables; a precision or a batch that is auto is like any."""
     found = []
     for key in sorted({*there, *here}):
         old, new = there.get(key), here.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += differences(old, new, f"{inside}{key}.")
-        elif old != new and (f"{inside}{key}", new) != ("precision", "auto"):
+        elif old != new and (f"{inside}{key}", new) not in (("precision", "auto"), ("batch", "auto")):
             found.append(f"{inside}{key} is {old!r} there and {new!r} here")
     return found
 

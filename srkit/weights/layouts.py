@@ -1,6 +1,5 @@
 """Recognise another program's weights, by the layouts that models bring."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from srkit.checkpoint import unwrapped
+from srkit.checkpoint import AVERAGE, unwrapped
 from srkit.components import Layout, Reading
 from srkit.errors import CheckpointError, PluginError, SrkitError, UnknownName, did_you_mean, one_line
 from srkit.options import check, options_of
@@ -55,7 +54,7 @@ def recognise_all(
     if len(found) > 1:
         alike = all((k.layout, k.reading.scales, k.reading.options) == (found[0].layout, found[0].reading.scales,
                     found[0].reading.options) for k in found)  # fmt: skip
-        averages = [known for known in found if re.search(r"(^|[._])ema([._]|$)", known.key)]
+        averages = [known for known in found if AVERAGE.search(known.key)]
         if not alike or len(averages) != 1:
             told = ", ".join(f"{k.key} ({k.model.label} x{', x'.join(map(str, k.reading.scales))})" for k in found)
             raise CheckpointError(

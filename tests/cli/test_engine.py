@@ -168,6 +168,10 @@ def test_average_weights_are_what_is_scored_and_kept(run_srkit, tmp_path):
     last = weights(tmp_path / "run/last.safetensors")
     assert all(torch.equal(state[f"ema.{name}"], last[name]) for name in last)
     assert any(not torch.equal(state[f"net.{name}"], last[name]) for name in last)
+    words = ["--steps", "1", "--set", "ema=0", "--set", "lr=1e-30", "--init-from", "run"]
+    assert run_srkit("train", *SMALL, *words, "--out", "again")[0] == 0
+    best, began = (weights(tmp_path / name) for name in ("run/best.safetensors", "again/last.safetensors"))
+    assert all(torch.equal(best[name], began[name]) for name in best), "a training starts from the average"
 
 
 def test_validation_pictures_among_those_to_train_on_are_said(run_srkit, tmp_path, photo):

@@ -453,6 +453,23 @@ def test_training_starts_from_foreign_weights_and_a_table_says_what_became_of_th
         find_tensors(registry, "bicubic", 2)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("keys", [("params", "params_ema"), ("state_dict", "ema_state_dict"), ("model", "model_ema")])
+def test_training_starts_from_the_average_where_a_file_has_one(registry, keys, known):
+    """Of a layout that a model knows, and of a network that none does; a file of two networks is not guessed at."""
+    plain = basicsr(upscale=2).state_dict() if known else {"own.weight": torch.zeros(2, 3, 1, 1)}
+    average = {name: tensor + 1 for name, tensor in plain.items()}
+    torch.save(dict(zip(keys, (plain, average), strict=True)), "file.pth")
+    tensors, _ = find_tensors(registry, "file.pth", 2)
+    weights = [tensor for tensor in tensors.values() if tensor.ndim == 4]
+    wanted = [tensor for tensor in average.values() if tensor.ndim == 4]
+    assert all(any(torch.equal(w, each) for each in weights) for w in wanted)
+    if not known:
+        torch.save({"net_g": plain, "net_d_ema": {"other.weight": torch.zeros(2, 3, 1, 1)}}, "two.pth")
+        with pytest.raises(CheckpointError, match="keeps tensors under several keys: net_g, net_d_ema"):
+            find_tensors(registry, "two.pth", 2)
+
+
 def init_from_some(registry, tensors):
     net = registry.choose("model", "edsr", {"n_resblocks": 2, "n_feats": 6}).build(3)
     return init_from(net, tensors, "b.pth")

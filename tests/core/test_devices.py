@@ -12,7 +12,7 @@ from srkit.data.sampler import Sampler, stays
 from srkit.nets import native_precision, out_of_memory, pick_device, precision_on
 from srkit.train import distributed
 from srkit.train.distributed import World
-from srkit.train.loop import on_its_way
+from srkit.train.loop import Criterion, on_its_way
 from srkit.train.memory import out_of_memory_told
 
 MPS, CUDA = torch.device("mps"), torch.device("cuda")
@@ -147,7 +147,7 @@ def test_a_batch_that_fits_is_found_by_trying_on_the_device(registry, monkeypatc
     emptied, tried = [], []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
 
-    def criterion(sr, hr):
+    def criterion(sr, hr, **offered):
         assert sr.device.type == hr.device.type == "meta"
         tried.append(len(sr))
         if len(sr) > 4:
@@ -189,6 +189,18 @@ def test_ranks_on_gpus_speak_nccl_each_on_its_own_card(monkeypatch, device, back
     assert given == [{"device_ids": [device] if gpu else None, "find_unused_parameters": False}]
     assert distributed.own_device(CUDA) == torch.device("cuda", 1)
     assert distributed.own_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_what_learns_is_alike_on_every_rank(monkeypatch):
+    """On a GPU each rank's own sums would drift apart; here the first rank's values are all 7."""
+    monkeypatch.setattr(distributed.dist, "broadcast", lambda tensor, source: tensor.fill_(7 + source))
+    learns = torch.nn.Conv2d(3, 2, 1)
+    learns.update = lambda sr, hr: None
+    learns.get_extra_state = lambda: {"optimizer": {}}
+    criterion = Criterion([torch.nn.L1Loss(), learns], [1.0, 1.0])
+    learns.weight.data = learns.weight.data.to(memory_format=torch.channels_last)
+    World(rank=1, size=2).alike(criterion.learnt())
+    assert all(bool((tensor == 7).all()) for tensor in learns.parameters())
 
 
 def test_doctor_lists_every_accelerator(monkeypatch):

@@ -15,7 +15,7 @@ from srkit.data.shards import Shards, write_shards
 from srkit.data.store import packed
 from srkit.train.assemble import averaged
 from srkit.train.distributed import World
-from srkit.train.loop import Criterion, Diverged, Guard, train
+from srkit.train.loop import Criterion, Diverged, Guard, last_layer, train
 from srkit.train.memory import largest
 from srkit.train.optim import clipper
 
@@ -231,6 +231,34 @@ def test_a_learning_loss_sees_the_whole_batch_whatever_the_parts(folder):
     (shape, hr), (shape2, hr2) = Learns.seen
     assert shape == shape2 == (4, 3, 32, 32)
     assert torch.equal(hr, hr2)
+
+
+def test_an_adaptive_weight_is_the_published_one(folder):
+    """Esser et al. 2021, equation 7, by the gradients of two backward passes; the bounds of their code."""
+    _, batch = Batches({2: sampler([pack(folder)])}, [], 0)(0)
+    criterion = Criterion([nn.L1Loss(), nn.MSELoss()], [2.0, 0.3], ["l1", "l2"], adaptive=[False, True])
+    net = nn.Sequential(a_net(), nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1).requires_grad_(False))
+    weight = net[1].weight  # that of the last layer which is trained
+
+    def norm(loss):
+        net.zero_grad()
+        loss(net(batch.lr), batch.hr).backward()
+        return float(weight.grad.norm())
+
+    wanted = 2.0 * norm(nn.L1Loss()) / (norm(nn.MSELoss()) + 1e-4)
+    sr = net(batch.lr)
+    assert last_layer(sr) is weight
+    terms = criterion.terms(sr, batch.hr)
+    changed, told = criterion.adapted(terms, sr, World())
+    assert float(told["loss_l2_lambda"]) == pytest.approx(wanted, rel=1e-5)
+    assert changed[1].item() == pytest.approx(wanted * 0.3 * nn.MSELoss()(sr, batch.hr).item(), rel=1e-5)
+    assert changed[0] is terms[0]
+    assert not told["loss_l2_lambda"].requires_grad, "the weight is no way for gradients"
+
+    silent = Criterion([nn.L1Loss(), lambda sr, hr: (sr * 0).sum()], [1.0, 1.0], adaptive=[False, True])
+    assert float(silent.adapted(silent.terms(sr, batch.hr), sr, World())[1]["loss_1_lambda"]) <= 1e4
+    _, done = run(steps=2, batches=Batches({2: sampler([pack(folder)])}, [], 0), net=net, criterion=criterion)
+    assert done[1].parts.keys() == {"loss_l1", "loss_l2", "loss_l2_lambda"}
 
 
 class Bad(nn.Module):

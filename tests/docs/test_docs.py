@@ -94,7 +94,7 @@ def test_the_table_of_run_keys_is_what_the_run_declares():
     finally:
         sys.path.remove(str(DOCS))
     assert PAGE.read_text() == page()
-    assert "| `batch` | int > 0 | `16` |" in page()
+    assert "| `accumulate` | int > 0 | `1` |" in page()
 
 
 def test_the_tables_of_fields_are_what_the_records_declare():

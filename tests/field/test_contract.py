@@ -68,7 +68,7 @@ def test_a_plugin_whose_option_is_a_reserved_word_is_named_and_the_others_work(i
     assert registry.find("model", "hat").package == "srkit-hat"
     (notice,) = registry.notices
     assert "srkit-bad:srkit_bad is left out" in notice
-    assert "option 'weight' has the name of a word that a run file needs itself (name, weight)" in notice
+    assert "option 'weight' has the name of a word that a run file needs itself (name, weight, adaptive)" in notice
     code, out, _ = run_srkit("plugins", "check", "srkit-bad")
     assert code == 1
     assert "option 'weight'" in out

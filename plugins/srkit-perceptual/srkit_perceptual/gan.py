@@ -3,11 +3,11 @@
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Gt
+from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
-from srkit_perceptual.discriminators import Patch, UNet
+from srkit_perceptual.discriminators import Patch, Projected, UNet
 
 Mode = Literal["vanilla", "lsgan", "hinge", "relativistic"]
 
@@ -25,19 +25,31 @@ class Gan(nn.Module):
         self,
         *,
         discriminator: Annotated[
-            Literal["unet", "patch"], "unet: a logit per pixel (Real-ESRGAN); patch: per 70x70 patch (pix2pix)"
+            Literal["unet", "patch", "projected"],
+            "unet: a logit per pixel (Real-ESRGAN); patch: per 70x70 patch (pix2pix); "
+            "projected: of the features of a frozen network (Projected GAN)",
         ] = "unet",
         mode: Annotated[Mode, "the game: vanilla (SRGAN), lsgan, hinge, or relativistic average (ESRGAN)"] = "vanilla",
         num_feat: Annotated[int, Gt(0), "channels of the discriminator's first layer; deeper ones have up to 8x"] = 64,
         num_layers: Annotated[int, Gt(0), "strided layers, of 'patch' only: 'unet' always has three"] = 3,
+        backbone: Annotated[str, "of 'projected' only: a timm model that gives features"] = "tf_efficientnet_lite0",
+        layers: Annotated[
+            tuple[int, ...], MinLen(1), "of 'projected' only: which features, rising: timm's out_indices"
+        ] = (1, 2, 3, 4),
+        pretrained: Annotated[bool | str, "of 'projected' only: the backbone's weights, as of 'perceptual'"] = True,
         lr: Annotated[float, Gt(0), "learning rate of the discriminator's Adam"] = 1e-4,
         betas: Annotated[tuple[float, float], "decay rates of the discriminator's Adam"] = (0.9, 0.999),
         halve_every: Annotated[int, Gt(0), "steps after which its learning rate is halved, again and again"] = 200_000,
     ):
         super().__init__()
         self.mode = mode
-        self.discriminator = UNet(num_feat) if discriminator == "unet" else Patch(num_feat, num_layers)
-        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=lr, betas=betas)
+        self.whole_batch = mode == "relativistic"  # its logits are compared with their mean over the batch
+        if discriminator == "projected":
+            self.discriminator: nn.Module = Projected(num_feat, backbone, layers, pretrained)
+        else:
+            self.discriminator = UNet(num_feat) if discriminator == "unet" else Patch(num_feat, num_layers)
+        trained = [parameter for parameter in self.discriminator.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=lr, betas=betas)
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, halve_every, gamma=0.5)
         self.discriminator.eval().requires_grad_(False)
 

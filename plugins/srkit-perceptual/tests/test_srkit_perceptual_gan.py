@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from srkit_perceptual.discriminators import Patch, UNet
+from srkit_perceptual.discriminators import Patch, Projected, UNet
 from srkit_perceptual.gan import discriminator_loss, generator_loss
 from torch import nn
 from torch.nn.utils import parametrize
@@ -20,12 +21,15 @@ from torch.nn.utils import parametrize
 from srkit import UsageError
 
 BOTH = pytest.mark.parametrize("discriminator", ["unet", "patch"])
+EACH = pytest.mark.parametrize("discriminator", ["unet", "patch", "projected"])
+SMALL = {"backbone": "test_resnet", "layers": [1, 2], "pretrained": False}
 STEPS = 100
 
 
 def build(registry, **options):
     torch.manual_seed(0)
-    return registry.choose("loss", "gan", {"num_feat": 4, **options}).build()
+    small = SMALL if options.get("discriminator") == "projected" else {}
+    return registry.choose("loss", "gan", {"num_feat": 4, **small, **options}).build()
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_both_sides_of_the_game_are_the_published_formulas(mode):
     assert float(discriminator_loss(mode, *tensors)) == pytest.approx(for_discriminator, rel=1e-12)
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge", "relativistic"])
 def test_the_models_backward_leaves_the_discriminator_alone(registry, pair, discriminator, mode):
     gan = build(registry, discriminator=discriminator, mode=mode)
@@ -78,8 +82,10 @@ def test_the_models_backward_leaves_the_discriminator_alone(registry, pair, disc
     assert all(p.grad is None for p in gan.parameters())
 
 
-@BOTH
-@pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge", "relativistic"])
+@pytest.mark.parametrize(
+    ("discriminator", "mode"),
+    [*product(["unet", "patch"], ["vanilla", "lsgan", "hinge", "relativistic"]), ("projected", "hinge")],
+)
 def test_the_discriminator_learns_to_tell(registry, photo, discriminator, mode):
     """A photograph against a darker copy; what passes for real then costs the model less."""
     hr = torch.from_numpy(photo[100:164, 100:164].copy()).permute(2, 0, 1)[None] / 255
@@ -106,6 +112,32 @@ def test_the_unet_is_as_large_as_its_picture_and_its_norms_are_one():
         assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
     with pytest.raises(UsageError, match="a multiple of 8, not 30"):
         net(torch.rand(1, 3, 30, 30))
+    assert sum(p.numel() for p in UNet(64).parameters()) == 4_376_897, "UNetDiscriminatorSN of Real-ESRGAN's code"
+
+
+def test_the_projected_discriminator_is_as_large_as_the_authors():
+    """Its trained parameters, and the logits of a picture of 256 pixels: four maps of 8x8 by windows of 4x4."""
+    net = Projected(64, "tf_efficientnet_lite0", (1, 2, 3, 4), False)
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 10_331_328
+    assert net.least == 128
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 256, 256)).shape == (1, 100)
+
+
+def test_a_projected_discriminator_trains_its_heads_alone(registry, pair):
+    gan = build(registry, discriminator="projected")
+    judge = gan.discriminator
+    (backbone,) = judge.apart
+    frozen = [tensor.clone() for tensor in backbone.state_dict().values()]
+    before = {name: tensor.clone() for name, tensor in judge.state_dict().items()}
+    gan.update(*pair)
+    after = judge.state_dict()
+    assert {name.partition(".")[0] for name in before if not before[name].equal(after[name])} == {"heads"}
+    assert all(a.equal(b) for a, b in zip(frozen, backbone.state_dict().values(), strict=True)), "its norms neither"
+    assert not any(len(tensor) == 0 for tensor in after.values())
+    assert len(after) < len(backbone.state_dict()), "the backbone is no part of the state"
+    with pytest.raises(UsageError, match="at least 32 pixels with these layers, not 24; raise patch"):
+        judge(torch.rand(1, 3, 24, 24))
 
 
 def test_patchgan_sees_70_pixels():

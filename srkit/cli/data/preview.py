@@ -147,7 +147,8 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
             progress.at(done)
 
         store = packed(dataset, data.root, data.split, scale, packing)
-    sampler = Sampler([store], scale=scale, batch=run.batch, patch=run.patch, seed=run.seed, device=place)
+    batch = run.patches if run.batch != "auto" else 16  # what fits is for a training to find
+    sampler = Sampler([store], scale=scale, batch=batch, patch=run.patch, seed=run.seed, device=place)
     return sampler(0), Batches({scale: sampler}, augment, run.seed)(0)[1]
 
 
