@@ -11,8 +11,10 @@ import typer.core
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.errors import UnknownName, UsageError, did_you_mean, one_line
+from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path, one_line
 from srkit.plugins import Choice, Entry, Registry
+
+SPLITS = ("train", "valid", "test")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -24,6 +26,9 @@ Root = Annotated[
 ]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Average over eight flips and rotations: finer, eight times slower.")
+]
+Sheet = Annotated[
+    Path | None, typer.Option(help="The picture that shows what was dropped; OUT.dropped.png if not given.")
 ]
 Wrappers = Annotated[
     list[str] | None, typer.Option(help="Wrappers around every model, separated by commas, the last outermost.")
@@ -102,6 +107,37 @@ def chosen_wrappers(registry: Registry, self_ensemble: bool, names: list[str] | 
     """The wrappers asked for, innermost first."""
     ensemble = [defaults.ENSEMBLE] if self_ensemble else []
     return [registry.choose("wrapper", name) for name in ensemble + words(names)]
+
+
+def chosen_data(
+    registry: Registry, word: str, root: Path | None, assigned: Iterable[str] | None = None
+) -> tuple[Choice, Path | None]:
+    """(dataset, root) of a folder or a dataset's name, with the options of `--set option=value`."""
+    from srkit.data.named import data_table
+    from srkit.run import merge, parse_assignment
+
+    options: dict[str, Any] = {}
+    for text in assigned or ():
+        options = merge(options, parse_assignment(text))
+    table = data_table(registry, word)
+    return registry.choose("dataset", table["name"], options), Path(table["root"]) if "root" in table else root
+
+
+def check_split(split: str, root: Path | None) -> None:
+    """UnknownName for a split that is none, or a root that is not there."""
+    if root is not None and not root.expanduser().is_dir():
+        raise missing_path(root, "folder")
+    if split not in SPLITS:
+        raise UnknownName(f"no split called '{split}'{did_you_mean(split, SPLITS)}")
+
+
+def sheet_beside(out: Path, sheet: Path | None) -> Path:
+    """Where the sheet of what was dropped goes, if the user does not say; UsageError where it cannot be written."""
+    from srkit.images import check_output
+
+    if sheet is not None:
+        check_output(sheet)
+    return sheet or out.with_name(f"{out.resolve().name}.dropped.png")
 
 
 def check_folder(out: Path) -> None:

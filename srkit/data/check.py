@@ -1,18 +1,17 @@
 """Find faults of a dataset before training: damage, pairs that do not fit, duplicates, leaks, JPEG blocks."""
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from srkit.components import Pair, PairSequence
+from srkit.data.cores import each, silent
 from srkit.data.jpeg_blocks import jpeg_quality
 from srkit.data.likeness import fit, likeness, luma, same_pictures, thumbnail
 from srkit.data.maker import Made, SetMade, looked_at, made_by, set_made_by
@@ -29,12 +28,6 @@ COMMON_PAIRS = 8
 QUICK_PAIRS, QUICK_THUMBNAILS, QUICK_HELD_OUT = 16, 256, 64  # pictures `quick_check` looks at
 PROBES = 16  # pixels by which it finds equal pictures
 NAMED = 3  # pictures named in a line about many
-
-T = TypeVar("T")
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -144,21 +137,6 @@ def check_dataset(
     }
     ordered = sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
     return Report(ordered, len(looks), checked, lr_made_by)
-
-
-def each(
-    job: Callable[[int], T], indices: Sequence[int], progress: Progress = silent, done: int = 0, total: int = 0
-) -> list[T]:
-    """`job` of each index on all cores, in order."""
-    results = []
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
-        for result in pool.map(job, indices):
-            results.append(result)
-            progress(done + len(results), total)
-    finally:
-        pool.shutdown(cancel_futures=True)  # at an interruption thousands may be waiting
-    return results
 
 
 def read(pairs: PairSequence, index: int) -> Pair | Look:

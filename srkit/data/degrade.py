@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from srkit.components import Pair, PairSequence
+from srkit.data.made import claim_folder, file_in
 from srkit.data.pairs import TooSmall, cropped, described
-from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_line
-from srkit.files import write_atomically
+from srkit.errors import DataError, PluginError, SrkitError, one_line
 from srkit.images import About, picture_from, write_picture
 from srkit.imresize import imresize_torch
 
@@ -181,26 +181,13 @@ def write_degraded(pairs: Degraded, folder: Path, progress: Callable[[int], None
 
 def claim(folder: Path, pairs: Degraded) -> None:
     """Say in the folder what is made in it. UsageError where something else is."""
-    note = folder / NOTE
     about = {"scale": pairs.scale, "seed": pairs.seed, "degradation": json.loads(pairs.about)}
-    try:
-        if note.exists():
-            if json.loads(note.read_text(encoding="utf-8")) != about:
-                raise UsageError(f"'{folder}' holds pairs of another list, seed or scale ({NOTE}); name another folder")
-            return
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"'{folder}' is not empty, and not of this command; name another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(note, lambda file: file.write(json.dumps(about, indent=2).encode()))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot write into '{folder}': {one_line(error)}") from None
+    claim_folder(folder, NOTE, about, "pairs of another list, seed or scale")
 
 
 def places(folder: Path, name: str, scale: int) -> tuple[Path, Path]:
     """The files of LR and HR."""
-    if not name or name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
-        raise DataError(f"'{name}' is no name for a file in a folder")
-    return folder / "LR" / f"X{scale}" / f"{name}.png", folder / "HR" / f"{name}.png"
+    return file_in(folder / "LR" / f"X{scale}", name), file_in(folder / "HR", name)
 
 
 def known_names(pairs: Degraded) -> list[str]:

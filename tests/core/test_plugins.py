@@ -225,7 +225,7 @@ def strings_of(path):
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py",
-               "cli/data/degrade.py",
+               "cli/data/degrade.py", "cli/data/select.py", "cli/data/tile.py",
                "data/named.py", "images/encoding.py", "images/source.py", "upscale/targets.py",
                "evaluate/bench_about.py", "evaluate/given.py", "evaluate/markup.py", "train/start.py",
                "weights/convert.py"},
@@ -237,8 +237,8 @@ OTHERWISE = {
     "torch": {"cli/bench.py", "evaluate/bench_about.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
               "evaluate/history.py", "evaluate/machine.py", "testing/kit.py", "weights/kept.py"},
     "span": {"cli/display.py"},
-    "jpeg": {"data/check.py", "images/about.py", "images/encoding.py", "images/source.py", "images/vips.py",
-             "images/write.py"},
+    "jpeg": {"data/check.py", "data/select.py", "cli/data/select.py", "evaluate/dropped.py", "images/about.py",
+             "images/encoding.py", "images/source.py", "images/vips.py", "images/write.py"},
     "webp": {"evaluate/markup.py", "images/about.py", "images/encoding.py", "images/source.py", "images/vips.py",
              "images/write.py"},
     "ssim": {"evaluate/published.py"},

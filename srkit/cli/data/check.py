@@ -10,15 +10,14 @@ import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Root, words
+from srkit.cli.choose import AsJson, Root, check_split, chosen_data, words
 from srkit.components import PairSequence
-from srkit.errors import SrkitError, UnknownName, did_you_mean, missing_path, one_line
+from srkit.errors import SrkitError, UnknownName, one_line
 from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
     from srkit.data.check import Report
 
-SPLITS = ("train", "valid", "test")
 ROWS = 20  # of one kind in the table
 
 
@@ -45,21 +44,14 @@ def check(
     """
     from srkit.data.check import check_dataset, open_for_check
     from srkit.data.pairs import described, open_dataset
-    from srkit.run import merge, parse_assignment
 
-    if root is not None and not root.expanduser().is_dir():
-        raise missing_path(root, "folder")
-    if split not in SPLITS:
-        raise UnknownName(f"no split called '{split}'{did_you_mean(split, SPLITS)}")
+    check_split(split, root)
     registry = display.load()
-    options: dict[str, object] = {}
-    for text in assign or ():
-        options = merge(options, parse_assignment(text))
-    dataset, place = chosen(registry, source, root, options)
+    dataset, place = chosen_data(registry, source, root, assign)
     pairs, findings = open_for_check(dataset, place, split, scale)
     others = test_sets(registry, root, dataset, scale) if split == "train" else {}
     for word in words(against):
-        other, its_place = chosen(registry, word, root, {})
+        other, its_place = chosen_data(registry, word, root)
         others[word] = open_dataset(other, its_place, "test", scale)
     with display.Progress("checking", len(pairs) + sum(map(len, others.values()))) as progress:
         report = check_dataset(
@@ -75,14 +67,6 @@ def check(
         show(report, f"'{source}' x{scale}, split {split}")
     if report.count("error"):
         raise typer.Exit(1)
-
-
-def chosen(registry: Registry, word: str, root: Path | None, options: dict[str, object]) -> tuple[Choice, Path | None]:
-    """(dataset, root) of a folder or a dataset's name."""
-    from srkit.data.named import data_table
-
-    table = data_table(registry, word)
-    return registry.choose("dataset", table["name"], options), Path(table["root"]) if "root" in table else root
 
 
 def test_sets(registry: Registry, root: Path | None, dataset: Choice, scale: int) -> dict[str, PairSequence]:
