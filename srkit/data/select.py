@@ -32,10 +32,11 @@ from srkit.images import About, picture_from, write_picture
 
 NOTE = ".selected.json"  # in the folder: what is selected into it
 LOOKED = 1  # raise it where the same pixels give other figures: what was kept before is then measured anew
-SHARPNESS = 0.5  # below it a picture is blurred
+SHARPNESS = 0.4  # below it a picture is blurred
 JPEG = 80  # at this quality, or less, a JPEG's blocks are in the picture
 OWN = ("sharpness", "laplacian", "jpeg")  # the figures that srkit has itself: of each, more is better
 BEST_JPEG = 100  # stands for a picture in which no JPEG is found
+CLEARLY = 1.5  # times the energy of a copy
 SAME = Literal["crops", "whole", "off"]
 
 
@@ -52,7 +53,7 @@ class Measure:
 class Figures:
     """What is known of one picture. values: by figure; None where a picture has too little to measure.
 
-    energy: the sum of the squared Laplacian, by which one of two copies is the better. error: why it cannot be read.
+    energy: the sum of the squared Laplacian. size: of its file, in bytes. error: why it cannot be read.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Figures:
     height: int = 0
     values: Mapping[str, float | None] = field(default_factory=dict)
     energy: float = 0.0
+    size: int = 0
     thumbnail: np.ndarray | None = None
     blobs: Blobs | None = None
     error: str = ""
@@ -139,7 +141,14 @@ def look_at_all(
     fresh = each(job, waiting, lambda done, _: progress(start + done, len(pictures), start))
     for index, found in zip(waiting, fresh, strict=True):
         before[index] = found
-    return [figures_of(picture.name, found, measures) for picture, found in zip(pictures, before, strict=True)]
+    found_of = zip(pictures, before, strict=True)
+    return [figures_of(picture.name, found, measures, size_of(picture)) for picture, found in found_of]
+
+
+def size_of(picture: Known) -> int:
+    """Of its HR file, in bytes; 0 where there is none."""
+    stamp = picture.stamp()
+    return stamp[0][0] if stamp else 0
 
 
 def look_at(
@@ -193,8 +202,8 @@ def unpacked(text: str, kind: type[np.generic], columns: int) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind).reshape(-1, columns)
 
 
-def figures_of(name: str, found: Mapping[str, Any], measures: Sequence[Measure]) -> Figures:
-    """Figures from what the journal keeps."""
+def figures_of(name: str, found: Mapping[str, Any], measures: Sequence[Measure], size: int = 0) -> Figures:
+    """Figures from what the journal keeps. size: of the file, in bytes."""
     if "error" in found:
         return Figures(name, error=found["error"])
     height, width = found["size"]
@@ -205,6 +214,7 @@ def figures_of(name: str, found: Mapping[str, Any], measures: Sequence[Measure])
         name, width, height,
         values={**{own: found[own] for own in OWN}, **{each.figure: found[each.key] for each in measures}},
         energy=found["laplacian"] * height * width,
+        size=size,
         thumbnail=unpacked(found["thumbnail"], np.uint8, 64),
         blobs=Blobs(places, around / np.maximum(length, 1)),
     )  # fmt: skip
@@ -268,14 +278,32 @@ def twins_of(figures: Sequence[Figures], same: SAME, gray: Callable[[int], np.nd
     for i, j in links:
         linked[i].add(j)
         linked[j].add(i)
-    kept: set[int] = set()
+    decided: set[int] = set()
     twins = {}
-    for i in sorted(linked, key=lambda i: (-(figures[i].values["jpeg"] or BEST_JPEG), -figures[i].energy, i)):
-        if better := sorted(linked[i] & kept):
-            twins[i] = better[0]
-        else:
-            kept.add(i)
+    for first in sorted(linked, key=lambda i: (-quality(figures[i]), -figures[i].energy, i)):
+        while first not in decided:
+            best = best_of(first, linked[first] - decided, figures)
+            copies = linked[best] - decided
+            twins |= dict.fromkeys(copies, best)
+            decided |= {best, *copies}
     return twins
+
+
+def best_of(first: int, copies: set[int], figures: Sequence[Figures]) -> int:
+    """Of copies, of which `first` has the most energy, the best one.
+
+    Where it is not clearly more, as it is against what was resized, it may be the ringing of compression: then it is
+    the one with the largest file.
+    """
+    one = figures[first]
+    rivals = [i for i in copies if quality(figures[i]) == quality(one) and figures[i].energy * CLEARLY > one.energy]
+    return max([first, *rivals], key=lambda i: (figures[i].size, figures[i].energy, -i))
+
+
+def quality(one: Figures) -> float:
+    """Of the JPEG it once was."""
+    value = one.values["jpeg"]
+    return BEST_JPEG if value is None else value
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -312,8 +340,8 @@ def write_selection(
         names = ", ".join(str(path.relative_to(target.folder)) for path in others[:3])
         more = ", ..." if len(others) > 3 else ""
         raise UsageError(
-            f"'{target.folder}' holds what is not selected (any more), {len(others):,} in all: {names}{more}; remove it, or "
-            "name another folder"
+            f"'{target.folder}' holds what is not selected (any more), {len(others):,} in all: {names}{more}; "
+            "remove it, or name another folder"
         )
     made = 0
     try:

@@ -1,8 +1,8 @@
 """How sharp is a picture where it is sharpest? By the width of edges, so that a plain subject is not called blurred.
 
 The share that the steepest pixel of an edge has of what the gray values around it span: more than a half where a lens
-and a sensor or a good kernel made it, a seventh on a ramp. It is taken at the sharpest edges of the sharpest tile, since
-a photograph may be blurred on purpose around its subject, and in that of four directions in which these are least
+and a sensor or a good kernel made it, a seventh on a ramp. It is taken at the sharpest edges of the sharpest tile,
+since a photograph may be blurred on purpose around its subject, and in that of four directions in which these are least
 sharp, since motion blurs one. Source: Marziliano, Dufaux, Winkler and Ebrahimi, A no-reference perceptual blur metric,
 2002 (widths of edges); Narvekar and Karam, CPBD, 2011 (the sharpest part decides). The variance of the Laplacian comes
 with it: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000.

@@ -37,7 +37,7 @@ def select(
     keep: Annotated[str, typer.Option(help="The best by that alone: 80% of all pictures, or a number.")] = "",
     limit: Annotated[
         list[str] | None,
-        typer.Option(help="The worst that is kept, FIGURE=VALUE or FIGURE=off; sharpness=0.5,jpeg=80 if not given."),
+        typer.Option(help="The worst that is kept, FIGURE=VALUE or FIGURE=off; sharpness=0.4,jpeg=80 if not given."),
     ] = None,
     duplicates: Annotated[
         Literal["crops", "whole", "off"], typer.Option(help="Drop copies: parts of a picture too, whole ones, or none.")
