@@ -28,7 +28,7 @@ FLAT = 1.0  # gray levels of detail below which a tile is dropped: bicubic x2 re
 
 
 @dataclass(frozen=True)
-class Cut:
+class Tiling:
     """How pictures are cut. size, step: in HR pixels. flat: the detail, in gray levels, that a tile must have."""
 
     size: int = 480
@@ -62,7 +62,7 @@ class Tiled:
 
 
 def cut_into(
-    sets: Mapping[int, PairSequence], folder: Path, cut: Cut, about: str, progress: Callable[[int, int, int], None]
+    sets: Mapping[int, PairSequence], folder: Path, cut: Tiling, about: str, progress: Callable[[int, int, int], None]
 ) -> Tiled:
     """Write the tiles of every picture to `folder`/HR/NAME_s001.png and `folder`/LR/X<scale>/NAME_s001.png.
 
@@ -110,7 +110,7 @@ def brings_lr(sets: Mapping[int, PairSequence], pictures: Sequence[Known]) -> bo
     return not any(picture.files for picture in pictures) and any(pairs[0].lr is not None for pairs in sets.values())
 
 
-def fits(cut: Cut, scales: Iterable[int]) -> None:
+def fits(cut: Tiling, scales: Iterable[int]) -> None:
     """UsageError where a tile of LR would not be whole pixels."""
     for scale in scales:
         for what, value in (("size", cut.size), ("step", cut.step)):
@@ -121,7 +121,7 @@ def fits(cut: Cut, scales: Iterable[int]) -> None:
                 )
 
 
-def is_there(folder: Path, picture: Known, found: Mapping[str, Any], cut: Cut) -> bool:
+def is_there(folder: Path, picture: Known, found: Mapping[str, Any], cut: Tiling) -> bool:
     """Whether a picture was cut before, and all of its tiles that are kept are still there."""
     if not found:
         return False
@@ -153,7 +153,7 @@ def checked(sets: Mapping[int, PairSequence]) -> list[Known]:
     return pictures
 
 
-def cut_one(sets: Mapping[int, PairSequence], index: int, name: str, folder: Path, cut: Cut) -> dict[str, Any]:
+def cut_one(sets: Mapping[int, PairSequence], index: int, name: str, folder: Path, cut: Tiling) -> dict[str, Any]:
     """Read one picture at every scale and write its tiles; what the journal keeps of it."""
     hr, lows = read_all(sets, index)
     fits(cut, lows)
@@ -167,7 +167,7 @@ def cut_one(sets: Mapping[int, PairSequence], index: int, name: str, folder: Pat
     return {"size": size(hr), "lr": list(lows), "tiles": places}
 
 
-def write_tile(path: Path, pixels: np.ndarray, tile: Tile, cut: Cut, scale: int) -> None:
+def write_tile(path: Path, pixels: np.ndarray, tile: Tile, cut: Tiling, scale: int) -> None:
     """Cut a tile out of a picture that is `scale` times smaller than HR."""
     top, left, side = tile.top // scale, tile.left // scale, cut.size // scale
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def read_all(sets: Mapping[int, PairSequence], index: int) -> tuple[np.ndarray, 
     return first.hr, {s: aligned(pair, s, deep=True)[0] for s, pair in found.items() if pair.lr is not None}
 
 
-def placed(name: str, hr: np.ndarray, cut: Cut, multiple: int) -> Iterator[Tile]:
+def placed(name: str, hr: np.ndarray, cut: Tiling, multiple: int) -> Iterator[Tile]:
     """Every tile of a picture, with its detail."""
     gray = luma(shallow(hr))
     number = 0
@@ -193,7 +193,7 @@ def placed(name: str, hr: np.ndarray, cut: Cut, multiple: int) -> Iterator[Tile]
             yield Tile(name, number, top, left, round(detail(inside), 3))
 
 
-def starts(length: int, cut: Cut, multiple: int = 1) -> list[int]:
+def starts(length: int, cut: Tiling, multiple: int = 1) -> list[int]:
     """Where tiles begin along a side: at every step, and one more at the end where a rest remains.
 
     multiple: of which each is one, so that a place in LR is whole.

@@ -330,9 +330,9 @@ def test_a_wrong_word_gets_one_line_and_writes_nothing(run_srkit, tmp_path, case
 def test_the_help_says_the_defaults():
     from srkit.cli.data.select import select
     from srkit.cli.data.tile import tile
-    from srkit.data.tiles import Cut
+    from srkit.data.tiles import Tiling
 
     (option,) = select.__annotations__["limit"].__metadata__
     assert f"sharpness={SHARPNESS:g},jpeg={JPEG}" in option.help
     assert tile.__defaults__ is not None
-    assert tile.__defaults__[:3] == (Cut().size, Cut().step, Cut().flat)
+    assert tile.__defaults__[:3] == (Tiling().size, Tiling().step, Tiling().flat)

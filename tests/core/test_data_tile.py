@@ -11,11 +11,11 @@ from PIL import Image
 
 from srkit import DataError, UsageError, imresize, load_plugins, read_rgb
 from srkit.data.pairs import open_dataset
-from srkit.data.tiles import Cut, cut_into, detail, starts
+from srkit.data.tiles import Tiling, cut_into, detail, starts
 from srkit.files import machine
 from srkit.images import About, picture_from, write_picture
 
-CUT = Cut(size=96, step=48, flat=1.0)
+CUT = Tiling(size=96, step=48, flat=1.0)
 
 
 def basicsr(length: int, size: int, step: int) -> list[int]:
@@ -29,14 +29,14 @@ def basicsr(length: int, size: int, step: int) -> list[int]:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 60))
 def test_tiles_are_where_basicsr_cuts_them(rest, size, step):
-    assert starts(size + rest - 1, Cut(size, step)) == basicsr(size + rest - 1, size, step)
+    assert starts(size + rest - 1, Tiling(size, step)) == basicsr(size + rest - 1, size, step)
 
 
 def test_a_picture_of_div2k_gives_forty_tiles():
-    down, across = (starts(side, Cut()) for side in (1356, 2040))
+    down, across = (starts(side, Tiling()) for side in (1356, 2040))
     assert len(down) * len(across) == 40
     assert (down[-1], across[-1]) == (1356 - 480, 2040 - 480)
-    assert starts(1360, Cut(), 24)[-1] == 864, "a place in LR of every scale is whole"
+    assert starts(1360, Tiling(), 24)[-1] == 864, "a place in LR of every scale is whole"
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_what_is_flat_is_dropped_and_named(pairs, tmp_path):
     found = cut_into(opened(pairs, 2), tmp_path / "out", CUT, "set", silent)
     assert found.dropped
     assert all(tile.picture == "0001" and tile.left >= 300 and tile.detail < 1 for tile in found.dropped)
-    everything = cut_into(opened(pairs, 2), tmp_path / "all", Cut(96, 48, 0), "set", silent)
+    everything = cut_into(opened(pairs, 2), tmp_path / "all", Tiling(96, 48, 0), "set", silent)
     assert not everything.dropped
     assert len(everything.kept) == len(found.kept) + len(found.dropped)
 
@@ -150,11 +150,11 @@ def test_a_picture_that_has_changed_is_cut_again(pairs, tmp_path, photo):
 
 def test_wrong_sizes_and_folders_are_refused(pairs, tmp_path):
     with pytest.raises(UsageError, match=r"size 100 is no multiple of 3, and LR x3 is cut in step: 99 is"):
-        cut_into(opened(pairs, 2, 3), tmp_path / "out", Cut(100, 50), "set", silent)
+        cut_into(opened(pairs, 2, 3), tmp_path / "out", Tiling(100, 50), "set", silent)
     assert not (tmp_path / "out").exists(), "a mistake claims no folder"
     cut_into(opened(pairs, 2), tmp_path / "out", CUT, "set", silent)
     with pytest.raises(UsageError, match="cut otherwise"):
-        cut_into(opened(pairs, 2), tmp_path / "out", Cut(96, 24), "set", silent)
+        cut_into(opened(pairs, 2), tmp_path / "out", Tiling(96, 24), "set", silent)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.txt").write_text("mine")
     with pytest.raises(UsageError, match="not of this command"):

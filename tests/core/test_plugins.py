@@ -224,7 +224,7 @@ def strings_of(path):
 
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
-    "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/data/check.py", "cli/data/fetch.py",
+    "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/choose.py", "cli/data/fetch.py",
                "cli/data/degrade.py", "cli/data/select.py", "cli/data/tile.py",
                "data/named.py", "images/encoding.py", "images/source.py", "upscale/targets.py",
                "evaluate/bench_about.py", "evaluate/given.py", "evaluate/markup.py", "train/start.py",
@@ -232,7 +232,7 @@ OTHERWISE = {
     "shards": {"data/shards.py"},
     "bicubic": {"data/maker.py", "imresize.py", "upscale/areas.py"},
     "lanczos": {"data/maker.py"},
-    "nearest": {"data/maker.py", "upscale/keep.py"},
+    "nearest": {"data/crops.py", "data/maker.py", "upscale/keep.py"},
     "div2k": {"evaluate/protocol.py"},
     "torch": {"cli/bench.py", "evaluate/bench_about.py", "cli/doctor.py", "evaluate/compute.py", "evaluate/cost.py",
               "evaluate/history.py", "evaluate/machine.py", "testing/kit.py", "weights/kept.py"},

@@ -11,7 +11,7 @@ from srkit.cli.choose import AsJson, Root, Sheet, check_split, chosen_data, scal
 
 if TYPE_CHECKING:
     from srkit.components import PairSequence
-    from srkit.data.tiles import Cut, Tiled
+    from srkit.data.tiles import Tiled, Tiling
 
 
 def tile(
@@ -38,7 +38,7 @@ def tile(
     Tiles without detail are dropped, and shown on a sheet. After an interruption the same command continues.
     """
     from srkit.data.pairs import described, few, open_dataset
-    from srkit.data.tiles import Cut, cut_into
+    from srkit.data.tiles import Tiling, cut_into
 
     check_split(split, root)
     sheet = sheet_beside(out, sheet)
@@ -48,7 +48,7 @@ def tile(
     sets = {factor: open_dataset(dataset, place, split, factor) for factor in scales}
     for factor, pairs in sets.items():
         display.say(f"{source} x{factor}: {described(pairs)}")
-    cut, about = Cut(size, step, flat), [dataset.entry.qualified, dataset.options, split, str(place or "")]
+    cut, about = Tiling(size, step, flat), [dataset.entry.qualified, dataset.options, split, str(place or "")]
     with display.Progress(f"cutting {source}", 0) as progress:
 
         def at(done: int, total: int, before: int) -> None:
@@ -65,7 +65,7 @@ def tile(
     tell(found, cut, out, sheet if drawn else None, as_json=as_json)
 
 
-def draw(pairs: "PairSequence", found: "Tiled", cut: "Cut", path: Path) -> bool:
+def draw(pairs: "PairSequence", found: "Tiled", cut: "Tiling", path: Path) -> bool:
     """Write the sheet of what was dropped, those nearest to the limit first; whether there is anything to show."""
     from srkit.data.journal import known
     from srkit.data.pairs import shallow
@@ -92,7 +92,7 @@ def draw(pairs: "PairSequence", found: "Tiled", cut: "Cut", path: Path) -> bool:
     return bool(groups)
 
 
-def tell(found: "Tiled", cut: "Cut", out: Path, sheet: Path | None, *, as_json: bool) -> None:
+def tell(found: "Tiled", cut: "Tiling", out: Path, sheet: Path | None, *, as_json: bool) -> None:
     """The results."""
     if as_json:
         dropped = [{"tile": one.name, "top": one.top, "left": one.left, "detail": one.detail} for one in found.dropped]
