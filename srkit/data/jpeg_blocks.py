@@ -14,6 +14,7 @@ SMALLEST = 64
 GRID = ((0, 3), (3, 0), (2, 2), (4, 4))  # (row, column) frequencies whose zeros show where the blocks begin
 STEPS = {(0, 1): 11, (1, 0): 12, (1, 1): 12, (0, 2): 10, (2, 0): 14}  # luma steps of the JPEG standard at quality 50
 SEARCHED = range(3, 65)
+TRACED = range(2, 6)
 VALUES = 25  # coefficients that are not zero, below which a frequency is not used
 COMBED = 0.5  # mean cosine above which they lie on multiples; below 0.2 where there was no JPEG
 VISIBLE = 5  # the smallest median step that is reported: quality 80
@@ -27,9 +28,35 @@ def jpeg_quality(rgb: np.ndarray) -> int | None:
 
     None for a picture that was no JPEG, was one of better quality, was resized since, or is too small or too flat.
     """
-    height, width = rgb.shape[:2]
-    if min(height, width) < SMALLEST:
+    if min(rgb.shape[:2]) < SMALLEST:
         return None
+    found = [step_of(values) for values in coefficients(rgb)]
+    if np.median([score for _, score in found]) < COMBED or np.median([step for step, _ in found]) < VISIBLE:
+        return None
+    percent = 100 * float(np.median([step / base for (step, _), base in zip(found, STEPS.values(), strict=True)]))
+    return round(5000 / percent if percent > 100 else (200 - percent) / 2)
+
+
+def jpeg_trace(rgb: np.ndarray) -> float:
+    """How clearly coefficients lie on multiples of any step from 2: of two copies, more in the one saved once more.
+
+    The mean cosine, 0 where nothing shows, to 1; of H,W,3 uint8. By itself it says nothing of a picture.
+    """
+    if min(rgb.shape[:2]) < SMALLEST:
+        return 0.0
+    found = coefficients(rgb)
+    combs = [[cosine(values[values > step / 2], step) for values in found] for step in TRACED]
+    return float(max(np.median(comb) for comb in combs))
+
+
+def cosine(values: np.ndarray, step: int) -> float:
+    """1 where all values are multiples of the step; 0 for too few."""
+    return float(np.cos(2 * np.pi * values / step).mean()) if len(values) >= VALUES else 0.0
+
+
+def coefficients(rgb: np.ndarray) -> list[np.ndarray]:
+    """Of the part in the middle, the absolute coefficients of each frequency of `STEPS`, on the blocks' own grid."""
+    height, width = rgb.shape[:2]
     top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
     rgb = rgb[top : top + SIDE, left : left + SIDE]
     gray = luma(rgb)
@@ -39,11 +66,7 @@ def jpeg_quality(rgb: np.ndarray) -> int | None:
     kept = ~blocks(((rgb == 0) | (rgb == 255)).any(axis=2), y, x).any(axis=(1, 2))
     if kept.sum() > VALUES:
         whole = whole[kept]
-    found = [step_of(np.abs(np.einsum("nij,i,j->n", whole, DCT[u], DCT[v], optimize=True))) for u, v in STEPS]
-    if np.median([score for _, score in found]) < COMBED or np.median([step for step, _ in found]) < VISIBLE:
-        return None
-    percent = 100 * float(np.median([step / base for (step, _), base in zip(found, STEPS.values(), strict=True)]))
-    return round(5000 / percent if percent > 100 else (200 - percent) / 2)
+    return [np.abs(np.einsum("nij,i,j->n", whole, DCT[u], DCT[v], optimize=True)) for u, v in STEPS]
 
 
 def grid_corner(gray: np.ndarray) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from srkit.components import Pair, PairSequence
 from srkit.data.cores import each
 from srkit.data.crops import Blobs, blobs, cut_from, small_gray
 from srkit.data.journal import Journal, Known, known
-from srkit.data.jpeg_blocks import jpeg_quality
+from srkit.data.jpeg_blocks import jpeg_quality, jpeg_trace
 from srkit.data.likeness import luma, same_pictures, thumbnail
 from srkit.data.made import claim_folder, file_in
 from srkit.data.pairs import check_pixels, shallow
@@ -37,6 +37,7 @@ JPEG = 80  # at this quality, or less, a JPEG's blocks are in the picture
 OWN = ("sharpness", "laplacian", "jpeg")  # the figures that srkit has itself: of each, more is better
 BEST_JPEG = 100  # stands for a picture in which no JPEG is found
 CLEARLY = 1.5  # times the energy of a copy
+TRACE = 0.02  # difference of the traces of a JPEG
 SAME = Literal["crops", "whole", "off"]
 
 
@@ -223,15 +224,15 @@ def figures_of(name: str, found: Mapping[str, Any], measures: Sequence[Measure],
 # --- deciding ---------------------------------------------------------------------------------------------------------
 
 
-def judged(figures: Sequence[Figures], wanted: Wanted, gray: Callable[[int], np.ndarray]) -> list[Verdict]:
+def judged(figures: Sequence[Figures], wanted: Wanted, read: Callable[[int], np.ndarray]) -> list[Verdict]:
     """A verdict on each picture, in order.
 
-    gray: gives `small_gray` of a picture, asked of those that may be parts of another. A picture that fails a limit is
-    not kept, whatever is dropped beside it; of copies that pass all limits, the one with the most detail is kept.
+    read: gives a picture, H,W,3 uint8; asked of those that may be copies of another. A picture that fails a limit is
+    not kept, whatever is dropped beside it; of copies that pass all limits, the best is kept.
     """
     verdicts = [failed(one, wanted.limits) for one in figures]
     left = [i for i, verdict in enumerate(verdicts) if not verdict.reason]
-    twins = twins_of([figures[i] for i in left], wanted.same, lambda k: gray(left[k]))
+    twins = twins_of([figures[i] for i in left], wanted.same, lambda k: read(left[k]))
     for k, other in twins.items():
         one, twin = figures[left[k]], figures[left[other]]
         verdicts[left[k]] = Verdict(one.name, "duplicate", f"'{twin.name}' again", twin.name)
@@ -266,7 +267,7 @@ def rank(one: Figures, wanted: Wanted) -> tuple[float, str]:
     return (-value if wanted.higher_is_better else value), one.name
 
 
-def twins_of(figures: Sequence[Figures], same: SAME, gray: Callable[[int], np.ndarray]) -> dict[int, int]:
+def twins_of(figures: Sequence[Figures], same: SAME, read: Callable[[int], np.ndarray]) -> dict[int, int]:
     """Of each picture that is there again, the one that is kept in its place: both by number."""
     if same == "off":
         return {}
@@ -274,7 +275,8 @@ def twins_of(figures: Sequence[Figures], same: SAME, gray: Callable[[int], np.nd
     linked: dict[int, set[int]] = {i: set() for i in range(len(figures))}
     links = [(i, j) for i, j in same_pictures(shown, shown) if i < j]
     if same == "crops":
-        links += list(cut_from([one.blobs for one in figures if one.blobs is not None], gray))
+        looked = [one.blobs for one in figures if one.blobs is not None]
+        links += list(cut_from(looked, lambda i: small_gray(read(i))))
     for i, j in links:
         linked[i].add(j)
         linked[j].add(i)
@@ -282,22 +284,31 @@ def twins_of(figures: Sequence[Figures], same: SAME, gray: Callable[[int], np.nd
     twins = {}
     for first in sorted(linked, key=lambda i: (-quality(figures[i]), -figures[i].energy, i)):
         while first not in decided:
-            best = best_of(first, linked[first] - decided, figures)
+            best = best_of(first, linked[first] - decided, figures, read)
             copies = linked[best] - decided
             twins |= dict.fromkeys(copies, best)
             decided |= {best, *copies}
     return twins
 
 
-def best_of(first: int, copies: set[int], figures: Sequence[Figures]) -> int:
+def best_of(first: int, copies: set[int], figures: Sequence[Figures], read: Callable[[int], np.ndarray]) -> int:
     """Of copies, of which `first` has the most energy, the best one.
 
-    Where it is not clearly more, as it is against what was resized, it may be the ringing of compression: then it is
-    the one with the largest file.
+    Where another has the same size and nearly the same energy, that may be the ringing of compression: then it is the
+    one with the least trace of a JPEG, or, of those that are alike in that, the one with the largest file.
     """
     one = figures[first]
-    rivals = [i for i in copies if quality(figures[i]) == quality(one) and figures[i].energy * CLEARLY > one.energy]
-    return max([first, *rivals], key=lambda i: (figures[i].size, figures[i].energy, -i))
+    rivals = [first]
+    for i in copies:
+        other = figures[i]
+        same = (other.width, other.height, quality(other)) == (one.width, one.height, quality(one))
+        if same and other.energy * CLEARLY > one.energy:
+            rivals.append(i)
+    if len(rivals) == 1:
+        return first
+    traces = {i: jpeg_trace(read(i)) for i in rivals}
+    least = min(traces.values())
+    return max((i for i in rivals if traces[i] < least + TRACE), key=lambda i: (figures[i].size, figures[i].energy, -i))
 
 
 def quality(one: Figures) -> float:

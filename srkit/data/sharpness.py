@@ -77,7 +77,8 @@ def shares_at(band: np.ndarray, y: np.ndarray, x: np.ndarray, direction: tuple[i
     """The step from each place to the next pixel, as a share of what the eight pixels around it span."""
     down, right = direction
     line = np.stack([band[y + step * down, x + step * right] for step in range(-BEFORE, AFTER + 1)])
-    return np.asarray(np.abs(line[BEFORE + 1] - line[BEFORE]) / np.ptp(line, axis=0))
+    found: np.ndarray = np.abs(line[BEFORE + 1] - line[BEFORE]) / np.ptp(line, axis=0)
+    return found
 
 
 def laplacian_moments(band: np.ndarray) -> np.ndarray:

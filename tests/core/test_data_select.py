@@ -165,12 +165,23 @@ def test_of_copies_the_one_with_the_most_in_it_is_kept(photo):
         replace(figures("soft", sharpness=0.1, laplacian=300.0), thumbnail=one),
     ]
     wanted = Wanted([Limit("sharpness", 0.5)], same="whole")
-    verdicts = {one.name: one for one in judged(found, wanted, lambda i: pytest.fail("no picture is read"))}
+    verdicts = {one.name: one for one in judged(found, wanted, lambda i: photo)}
     assert {name: one.reason for name, one in verdicts.items()} == {
         "copy": "duplicate", "pressed": "duplicate", "ringing": "duplicate", "first": "",
         "another": "", "soft": "sharpness",
     }  # fmt: skip
     assert verdicts["copy"].twin == verdicts["pressed"].twin == "first"
+
+
+def test_of_two_equal_copies_the_one_that_was_not_saved_again_is_kept(photographs, tmp_path, run_srkit):
+    (tmp_path / "two").mkdir()
+    whole = srkit.read_rgb(photographs / "astronaut.jpg")
+    (tmp_path / "two" / "b.jpg").write_bytes((photographs / "astronaut.jpg").read_bytes())
+    Image.fromarray(whole).save(tmp_path / "again.jpg", quality=88)
+    Image.fromarray(srkit.read_rgb("again.jpg")).save(tmp_path / "two" / "a.png")
+    code, out, _ = run_srkit("data", "select", "two", "--list", "k.txt", "--json")
+    assert code == 0
+    assert [(one["name"], one["twin"]) for one in json.loads(out)["dropped"]] == [("a", "b")]
 
 
 # --- the command ---

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 from srkit import read_rgb
-from srkit.data.crops import small_gray
 from srkit.data.select import Wanted, figures_of, judged, looked_at
 from srkit.images import list_images
 
@@ -19,7 +18,7 @@ def dropped(pictures: list[np.ndarray], sizes: list[int] | None = None) -> list[
     figures = [
         figures_of(str(n), looked_at(rgb), [], size) for n, (rgb, size) in enumerate(zip(pictures, sizes, strict=True))
     ]
-    return [one.name for one in judged(figures, Wanted(), lambda i: small_gray(pictures[i])) if one.reason]
+    return [one.name for one in judged(figures, Wanted(), lambda i: pictures[i]) if one.reason]
 
 
 def photographs(*names: str) -> list[np.ndarray]:

@@ -224,18 +224,17 @@ def measures_of(registry: Registry, metrics: dict[str, Choice], device: str) -> 
 
 
 def compared(pairs: "PairSequence", figures: "Sequence[Figures]", wanted: "Wanted") -> "list[Verdict]":
-    """The verdicts; the few pictures that may be parts of others are read once more."""
-    from srkit.data.crops import small_gray
+    """The verdicts; the few pictures that may be copies of others are read once more."""
     from srkit.data.pairs import shallow
     from srkit.data.select import judged
 
     with display.Progress("comparing pictures", 0) as progress:
 
-        def gray(index: int) -> Any:
+        def read(index: int) -> Any:
             progress.one_more()
-            return small_gray(shallow(pairs[index].hr))
+            return shallow(pairs[index].hr)
 
-        return judged(figures, wanted, gray)
+        return judged(figures, wanted, read)
 
 
 def copied(pairs: "PairSequence", kept: Sequence[int], out: Path, scale: int, link: bool, about: dict[str, Any]) -> int:
