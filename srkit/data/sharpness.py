@@ -70,7 +70,8 @@ def rise(band: np.ndarray, down: int, right: int) -> np.ndarray:
         y, x = REACH + steps * down, REACH + steps * right
         return band[y : y + height - 2 * REACH, x : x + width - 2 * REACH]
 
-    return np.abs(at(AFTER) - at(-BEFORE))
+    found: np.ndarray = np.abs(at(AFTER) - at(-BEFORE))
+    return found
 
 
 def shares_at(band: np.ndarray, y: np.ndarray, x: np.ndarray, direction: tuple[int, int]) -> np.ndarray:
