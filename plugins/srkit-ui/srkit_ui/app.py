@@ -167,9 +167,8 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Any) -> JSONResponse:
-        if isinstance(error, KeyError) and request.url.path == JOIN:  # Gradio's own, of a function that it has not
-            return JSONResponse({"error": "there is nothing here"}, 404)
-        LOG.error("unexpected, at %s", request.url.path, exc_info=error)
+        if not (isinstance(error, KeyError) and request.url.path == JOIN):  # Gradio's, of a function that it has not
+            LOG.error("unexpected, at %s", request.url.path, exc_info=error)
         return JSONResponse({"error": "This cannot be done; the log of the page's server says more."}, 500)
 
 
