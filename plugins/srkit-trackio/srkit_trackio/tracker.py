@@ -76,7 +76,7 @@ class Trackio:
 
     def close(self) -> None:
         with redirect_stdout(StringIO()):
-            self.run.finish()
+            trackio.finish()  # and not run.finish(), which trackio would call, and tell, once more at the end
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         there = self.there.get(step, ())

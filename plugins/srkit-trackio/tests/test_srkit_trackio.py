@@ -177,13 +177,15 @@ def test_on_this_machine_nothing_is_asked_of_the_network(tmp_path):
         variables = dict.fromkeys(("HF_ENDPOINT", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), here)
         environment = {**os.environ, **variables, "HF_TOKEN": "hf_right", "no_proxy": "", "NO_PROXY": ""}
         words = [sys.executable, "-m", "srkit", "train", *SMALL, "--set", tracker("alone"), "--steps", "50"]
-        subprocess.run([*words, "--out", "run"], check=True, env=environment, capture_output=True, timeout=300)
+        words += ["--out", "run"]
+        done = subprocess.run(words, check=True, env=environment, capture_output=True, text=True, timeout=300)
         told = list(calls)
         ask = "import huggingface_hub; huggingface_hub.whoami()"  # the server does count
         subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, timeout=300)
         server.shutdown()
     assert told == []
     assert calls
+    assert "rackio" not in done.stdout + done.stderr
 
 
 @needs_trackio
