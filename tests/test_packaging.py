@@ -13,7 +13,8 @@ import srkit
 
 ROOT = Path(__file__).parents[1]
 OFFICIAL = sorted(path.parent for path in ROOT.glob("plugins/srkit-*/pyproject.toml"))
-MODULES = {"pillow": "PIL", "mlflow-skinny": "mlflow"}  # where the module is not called like the distribution
+#: where the module is not called like the distribution
+MODULES = {"pillow": "PIL", "mlflow-skinny": "mlflow", "pywavelets": "pywt"}
 #: distribution -> what needs it, where the package itself does not import it
 IMPORTED_BY_OTHERS = {
     "alembic": "mlflow's SQLite store", "sqlalchemy": "mlflow's SQLite store", "pillow": "pictures of mlflow, wandb",

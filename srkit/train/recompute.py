@@ -1,7 +1,7 @@
 """Compute a network's repeated blocks once more in the backward pass, rather than keep all that they computed.
 
-Less memory for a third more time, and the same gradients to the bit. Source: Chen et al., Training Deep Nets with
-Sublinear Memory Cost, 2016.
+Less memory for about one more forward pass, and the same gradients to the bit.
+Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 """
 
 from collections.abc import Callable, Sequence
