@@ -145,11 +145,8 @@ def bench(
         raise missing_path(root, "folder")
     sizes = checked_before_work(words(cost_sizes), report)
     own_part = part_of(part, no_cache)
+    required = required_of(require)
     registry = display.load()
-
-    from srkit.evaluate.require import requirement
-
-    required = [requirement(text) for text in require or []]
     from srkit.cli.bench_plan import planned
     from srkit.evaluate.plan import measure_named
     from srkit.evaluate.protocol import protocol_named
@@ -187,9 +184,7 @@ def bench(
         groups=groups,
         tags=tagged,
     )
-    fill(plan, registry, device, own_part)
-    if part:
-        tell_part(plan, part)
+    if not fill(plan, registry, device, own_part):
         return
     table = plan.results(about_of(plan, search))
     if cost:
@@ -222,6 +217,12 @@ def device_meant(word: str, store: "Store") -> str:
     return found
 
 
+def required_of(texts: list[str] | None) -> "list[Requirement]":
+    from srkit.evaluate.require import requirement
+
+    return [requirement(text) for text in texts or []]
+
+
 def part_of(word: str, no_cache: bool) -> tuple[int, int]:
     """(K - 1, N) of `K/N`; (0, 1) where it is empty. UsageError for what is no part."""
     if not word:
@@ -234,18 +235,29 @@ def part_of(word: str, no_cache: bool) -> tuple[int, int]:
     return int(first) - 1, int(last)
 
 
-def tell_part(plan: "Plan", word: str) -> None:
-    """What a part has left to do; SrkitError where something of it failed."""
+def tell_part(plan: "Plan") -> None:
+    """Where a part is kept; SrkitError where something of it failed."""
     failed = len(plan.failures)
-    display.say(f"part {word} is kept in '{plan.store.folder}'; the command without --part prints the table")
+    part = f"{plan.part[0] + 1}/{plan.part[1]}"
+    display.say(f"part {part} is kept in '{plan.store.folder}'; the command without --part prints the table")
     if failed:
         why = next(iter(plan.failures.values()))
         raise SrkitError(f"{failed} score{'s' if failed > 1 else ''} could not be computed: {why}")
 
 
-def fill(plan: "Plan", registry: Registry, device: str, part: tuple[int, int] = (0, 1)) -> None:
-    """Compute what the store has not, with progress. What is done stays done when it is interrupted."""
+def fill(plan: "Plan", registry: Registry, device: str, part: tuple[int, int]) -> bool:
+    """Compute what the store has not, with progress; False where that was a part of it, which is told.
+
+    What is done stays done when it is interrupted.
+    """
     plan.part = part
+    fill_part(plan, registry, device)
+    if part[1] > 1:
+        tell_part(plan)
+    return part[1] == 1
+
+
+def fill_part(plan: "Plan", registry: Registry, device: str) -> None:
     todo = sum(
         bool(plan.missing(cell, picture)) and plan.mine(number, index)
         for number, cell in enumerate(plan.cells)
