@@ -281,7 +281,7 @@ def twins_of(figures: Sequence[Figures], same: SAME, read: Callable[[int], np.nd
         linked[i].add(j)
         linked[j].add(i)
     decided: set[int] = set()
-    twins = {}
+    twins: dict[int, int] = {}
     for first in sorted(linked, key=lambda i: (-quality(figures[i]), -figures[i].energy, i)):
         while first not in decided:
             best = best_of(first, linked[first] - decided, figures, read)

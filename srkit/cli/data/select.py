@@ -16,7 +16,7 @@ from srkit.plugins import Choice, Registry
 
 if TYPE_CHECKING:
     from srkit.components import PairSequence
-    from srkit.data.select import Figures, Limit, Measure, Verdict, Wanted
+    from srkit.data.select import SAME, Figures, Limit, Measure, Verdict, Wanted
 
 OFF = "off"
 
@@ -152,7 +152,7 @@ def most(keep: str, total: int) -> int | None:
 
 
 def wanted_of(
-    by: str, limits: dict[str, float | None], metrics: dict[str, Choice], keep: int | None, same: str
+    by: str, limits: dict[str, float | None], metrics: dict[str, Choice], keep: int | None, same: "SAME"
 ) -> "Wanted":
     from srkit.data.select import Limit, Wanted
 
