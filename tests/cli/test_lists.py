@@ -44,6 +44,12 @@ LISTS = {
     "data fetch --scale": ("div2k *", "2 x3 two", "'two' is not a scale"),
     "data check --against": ("samples *", "samples . set55", "'set55' is neither a folder nor a dataset"),
     "data degrade --degradation": ("samples -o pairs *", "blur noise nosie", "no degradation called 'nosie'"),
+    "data tile --scale": ("samples -o tiles *", "2 x3 two", "'two' is not a scale"),
+    "data select --limit": (
+        "samples --list k *",
+        "jpeg=70 laplacian=1 sharp=1",
+        "no figure and no metric called 'sharp'",
+    ),
     "data preview --degradation": ("samples *", "blur noise nosie", "no degradation called 'nosie'"),
     "data preview --augmentation": ("samples *", "dihedral mixup mixdown", "no augmentation called 'mixdown'"),
 }
