@@ -41,7 +41,7 @@ def test_two_ranks_killed_and_resumed_are_one_process(run_srkit):
     code, _, err = run_srkit("train", "--device", "cpu", *words(), "--out", "one")
     assert code == 0, err
     assert 7 <= killed([*TWO, *words(), "--save-every", "0.001s", "--out", "two"], 7) < STEPS
-    done = subprocess.run([*TWO, "--resume", "two"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*TWO, "--resume", "two"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stderr
 
