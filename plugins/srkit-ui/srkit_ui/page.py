@@ -254,7 +254,8 @@ class Page:
         while not all(job.ended for _, job in session.jobs):
             now = self.progress(session)
             if now != shown:
-                yield gr.skip(), gr.skip(), gr.skip(), now, gr.skip(), gr.skip()
+                # said each time: of two answers in quick succession the browser may leave the first out
+                yield gr.skip(), off, on, now, gr.skip(), gr.skip()
                 shown = now
             await asyncio.sleep(PAUSE)
         made = [(picture.name, job.id) for picture, job in session.jobs if job.id in self.desk.looks]
