@@ -204,21 +204,24 @@ class Page:
         model = models_by_name(self.models).get(name)
         return words.about_model(model) if model else ""
 
-    def pictures(self, request: gr.Request, event: gr.EventData, *values: Any) -> Any:
+    async def pictures(self, request: gr.Request, event: gr.EventData, *values: Any) -> Any:
         """Other pictures were dropped, or some taken away."""
         session = self.desk.session(request.session_hash)
         if not self.desk.choose(session, [str(each) for each in event.ids], int(event.number)):
             return gr.skip(), gr.skip()
-        return self.planned(session, values)
+        return await self.planned(session, values)
 
-    def plan(self, request: gr.Request, *values: Any) -> Any:
-        return self.planned(self.desk.session(request.session_hash), values)
+    async def plan(self, request: gr.Request, *values: Any) -> Any:
+        return await self.planned(self.desk.session(request.session_hash), values)
 
-    def planned(self, session: Session, values: Any) -> Any:
-        """(the plan as HTML, the button), of what was asked last: an earlier question's late answer changes nothing."""
+    async def planned(self, session: Session, values: Any) -> Any:
+        """(the plan as HTML, the button), of what was asked last: an earlier question's late answer changes nothing.
+
+        Questions are counted here, in the order in which they come; threads would begin in any order.
+        """
         session.asked += 1
         mine = session.asked
-        shown = self.told_plan(session, values)
+        shown = await asyncio.to_thread(self.told_plan, session, values)
         return shown if mine == session.asked else (gr.skip(), gr.skip())
 
     def told_plan(self, session: Session, values: Any) -> Any:
