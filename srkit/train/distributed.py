@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from srkit.errors import SrkitError
@@ -123,7 +124,11 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE, device_id=device if device.type == "cuda" else None)
+    how: dict[str, Any] = {"timeout": PATIENCE, "device_id": device if device.type == "cuda" else None}
+    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    # torchrun's store outlives a restart: what ranks that are gone have written there would be found again.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(backend, store=dist.PrefixStore(attempt, store), rank=rank, world_size=size, **how)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), local)
     except RuntimeError as error:  # no more can be seen from here
