@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -126,9 +127,7 @@ def joined(device: torch.device) -> Iterator[World]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     how: dict[str, Any] = {"timeout": PATIENCE, "device_id": device if device.type == "cuda" else None}
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
-    # torchrun's store outlives a restart: what ranks that are gone have written there would be found again.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    dist.init_process_group(backend, store=dist.PrefixStore(attempt, store), rank=rank, world_size=size, **how)
+    dist.init_process_group(backend, store=of_this_start(store), rank=rank, world_size=size, **how)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), local)
     except RuntimeError as error:  # no more can be seen from here
@@ -137,6 +136,16 @@ def joined(device: torch.device) -> Iterator[World]:
         raise
     finally:
         dist.destroy_process_group()
+
+
+def of_this_start(store: Store) -> Store:
+    """torchrun's store without what ranks that are gone have written there: it outlives a restart (pytorch 135712).
+
+    How often it was restarted each node counts for itself. So this is for one node; with several,
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 has torchrun make a new store for each start.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE") == "1"
+    return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store) if alone else store
 
 
 def own_device(device: torch.device) -> torch.device:
