@@ -25,7 +25,7 @@ class RunValues(TypedDict, total=False):
 
     scale: int | Sequence[int]
     steps: int
-    batch: int
+    batch: int | Literal["auto"]
     patch: int
     lr: float
     accumulate: int
@@ -33,6 +33,7 @@ class RunValues(TypedDict, total=False):
     clip_by: Literal["norm", "value", "value/lr"]
     ema: float
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    checkpoint: bool
     compile: Literal["off", "on", "graphs"]
     make_low_res: Literal["store", "device"]
     skip_above: float
