@@ -1,7 +1,7 @@
 """What a training step and an upscaled picture cost, as a model: measured here, extended to more cards on paper.
 
     python benchmarks/scale_model.py measure --data FOLDER --out benchmarks/records/DATE-scale/measured.json
-    python benchmarks/scale_model.py tables --record benchmarks/records/DATE-scale/measured.json   writes docs/scale.md
+    python benchmarks/scale_model.py tables [--record RECORD/measured.json]     writes docs/scale.md; what needs no record
 
 measure: 1, 2 and 4 gloo ranks of one thread each on this machine (~10 minutes). All-reduce by message size; for two
 networks the parts of a step (cutting patches, forward, backward and optimizer, the whole with averaged gradients); and
@@ -96,8 +96,8 @@ def step_parts(options: dict[str, Any], data: str, turns: int) -> dict[str, floa
         batches.ahead[1].result()  # type: ignore[index] # the rows of the next step, cut meanwhile
         cut.append(time.process_time() - begin)
     batches.thread.shutdown()
-    lr = batch.lr.contiguous(memory_format=torch.channels_last)
-    hr = batch.hr
+    lr = batch[1].lr.contiguous(memory_format=torch.channels_last)
+    hr = batch[1].hr
 
     def step_of(synchronised: bool) -> float:
         dist.barrier()
@@ -337,20 +337,22 @@ def million_table(record: dict[str, Any]) -> list[str]:
 
 
 def tables(words: argparse.Namespace) -> None:
-    record = json.loads(words.record.read_text())
-    constants = fit(record)
+    """Write the tables into the page; without a record those that need none."""
     found = {
-        "fit": fitted_table(record),
-        "constants": [
-            f"Here a round of the ring waits {1e6 * constants['wait']:.0f} µs and moves "
-            f"{constants['width'] / 1e6:,.0f} MB/s; {record['processor']}, {record['cores']} cores."
-        ],
         "small": cards_table(MODELS["edsr-small"], BATCH),
         "baseline": cards_table(MODELS["edsr 16x64"], BATCH),
         "large": cards_table(LARGE, BATCH),
         "fixed": fixed_batch_table(LARGE, BATCH),
-        "million": million_table(record),
     }
+    if words.record:
+        record = json.loads(words.record.read_text())
+        constants = fit(record)
+        found["fit"] = fitted_table(record)
+        found["constants"] = [
+            f"Here a round of the ring waits {1e6 * constants['wait']:.0f} µs and moves "
+            f"{constants['width'] / 1e6:,.0f} MB/s; {record['processor']}, {record['cores']} cores."
+        ]
+        found["million"] = million_table(record)
     text = PAGE.read_text(encoding="utf-8")
     for name, lines in found.items():
         before, _, rest = text.partition(f"<!-- {name} -->\n")
