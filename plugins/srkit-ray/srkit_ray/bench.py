@@ -79,7 +79,7 @@ def bench(wanted: Wanted) -> int:
                 keep(files, wanted.folder)
                 progress.one_more("parts")
     line = [sys.executable, "-m", "srkit", "bench", *wanted.words, "--results", str(wanted.folder)]
-    return subprocess.run(line).returncode
+    return subprocess.run(line, stdout=sys.stdout).returncode  # srkit sends what libraries print elsewhere
 
 
 def started_here(ray: Any) -> bool:
