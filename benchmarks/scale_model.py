@@ -1,7 +1,7 @@
 """What a training step and an upscaled picture cost, as a model: measured here, extended to more cards on paper.
 
     python benchmarks/scale_model.py measure --data FOLDER --out benchmarks/records/DATE-scale/measured.json
-    python benchmarks/scale_model.py tables [--record RECORD]      writes docs/scale.md; without a record what needs none
+    python benchmarks/scale_model.py tables [--record RECORD]     writes docs/scale.md; without a record what needs none
 
 measure: 1, 2 and 4 gloo ranks of one thread each on this machine (~10 minutes). All-reduce by message size; for two
 networks the parts of a step (cutting patches, forward, backward and optimizer, the whole with averaged gradients); and
