@@ -174,6 +174,7 @@ def test_ranks_on_gpus_speak_nccl_each_on_its_own_card(monkeypatch, device, back
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(torch.cuda, "set_device", cards.append)
     monkeypatch.setattr(distributed.dist, "init_process_group", lambda b, **words: began.update(backend=b, **words))
+    monkeypatch.setattr(distributed, "rendezvous", lambda address, **words: iter([("a store", 1, 2)]))
     monkeypatch.setattr(distributed.dist, "get_rank", lambda: 1)
     monkeypatch.setattr(distributed.dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: None)
