@@ -302,7 +302,7 @@ class Keeper:
         }
         with self.trainee.averaged():
             tensors = self.trainee.scored.state_dict()
-            return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, about
+            return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}, about
 
     def close(self) -> None:
         self.written()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit import Progress, SrkitError, cache_folder, say
-from srkit_ray.cluster import last_line, ray_running, workers_for
+from srkit_ray.cluster import counted, last_line, ray_running, workers_for
 
 FACTS = "facts.jsonl"  # of one machine's files
 
@@ -61,7 +61,7 @@ def bench(wanted: Wanted) -> int:
     with ray_running(wanted.address, wanted.dashboard) as ray:
         workers = workers_for(ray, wanted.workers, wanted.cores, wanted.gpus)
         parts = wanted.parts or workers
-        say(f"{parts} part{'s' if parts > 1 else ''} to {workers} worker{'s' if workers > 1 else ''}")
+        say(f"{counted(parts, 'part')} to {counted(workers, 'worker')}")
         joined = bool(wanted.address) or not started_here(ray)
         shared = "" if joined else str(wanted.folder)
         how: dict[str, Any] = {"num_cpus": wanted.cores, "num_gpus": wanted.gpus, "max_retries": 3}

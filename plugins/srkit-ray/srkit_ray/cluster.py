@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from srkit import SrkitError, say
+from srkit_ray.places import first_line
 
 STORE = 256_000_000  # bytes of Ray's object store on this machine: pictures do not go through it
 TOGETHER = 4  # rows that a worker is given at a time
@@ -31,7 +32,7 @@ def ray_running(address: str, dashboard: bool) -> Iterator[Any]:
                 ray.init(include_dashboard=dashboard, object_store_memory=STORE, **quiet)
     except Exception as error:
         where = f"the cluster '{there}' cannot be joined" if there else "Ray cannot be started here"
-        raise SrkitError(f"{where}: {str(error).strip().splitlines()[0]}") from None
+        raise SrkitError(f"{where}: {first_line(error)}") from None
     try:
         found = ray.cluster_resources()
         say(
@@ -55,6 +56,10 @@ def without_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def workers_for(ray: Any, workers: int, cores: float, gpus: float) -> int:

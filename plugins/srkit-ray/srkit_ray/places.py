@@ -32,7 +32,7 @@ class Place:
         try:
             return fsspec.core.url_to_fs(self.word)
         except (ImportError, ValueError) as error:
-            raise UsageError(f"'{self.word}': {str(error).splitlines()[0]}") from None
+            raise UsageError(f"'{self.word}': {first_line(error)}") from None
 
     def path(self, name: str) -> str:
         """A name as a path here, or of the file system."""

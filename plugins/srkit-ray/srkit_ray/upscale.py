@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from srkit import Progress, load, say
-from srkit_ray.cluster import Attempts, answers, ray_running, workers_for
+from srkit_ray.cluster import Attempts, answers, counted, ray_running, workers_for
 from srkit_ray.manifest import Manifest, done_in
 from srkit_ray.places import WORK, Place, results_of
 from srkit_ray.worker import Task, Worker
@@ -117,10 +117,6 @@ def settled(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any], str]:
     kept = {key: wanted.load[key] for key in OF_LOAD if wanted.load.get(key)}
     made_with = {"model": upscaler.name, "weights_sha256": weights, "device": upscaler.device.type}
     return options, made_with | kept | options, in_names(upscaler.name)
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def suffix_of(word: str) -> str:
