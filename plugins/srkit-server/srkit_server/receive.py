@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -35,7 +35,7 @@ async def received(request: Request, folder: Path, limits: Limits) -> tuple[Path
     """(the picture's file in `folder`, the options). Raises Refused, UsageError, ClientDisconnect."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refused(415, f"send multipart/form-data with a part '{PICTURE}' that is a file")
-    parser = MultiPartParser(
+    parser = Form(
         request.headers,
         counted(request, limits.upload),
         max_files=1,
@@ -68,6 +68,23 @@ async def received(request: Request, folder: Path, limits: Limits) -> tuple[Path
         return path, options
     finally:
         await form.close()
+
+
+class Form(MultiPartParser):
+    """Starlette's, for which a body that is cut is a form of what came, its last file left open."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    async def parse(self) -> FormData:
+        form = await super().parse()
+        if self.ended:
+            return form
+        for file in self._files_to_close_on_error:
+            file.close()
+        raise MultiPartException("it is cut, its last boundary is missing")
 
 
 def save(upload: UploadFile, path: Path) -> None:
