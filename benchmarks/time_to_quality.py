@@ -1,14 +1,17 @@
-"""Minutes of training until a small EDSR x2 reaches 36.0, 36.5 and 37.0 dB on Set5, in fp32 and in bf16.
+"""Minutes of training until a network x2 reaches 36.0, 36.5 and 37.0 dB on Set5, in fp32 and in bf16.
 
     SRKIT_DATA=FOLDER python benchmarks/time_to_quality.py --data PHOTOS --out benchmarks/records/DATE-NAME
+    SRKIT_DATA=FOLDER python benchmarks/time_to_quality.py --data PHOTOS --out benchmarks/records/DATE-NAME \
+        --model edsr-small --model span --model compact --precision bf16 --minutes 10
 
-From scratch: 8 blocks of 32 channels, batches of 16 patches of 48x48, Adam, the learning rate rising to 8e-4 in 500
-steps and falling to 0 by a cosine, the average of the weights (decay 0.999) scored. Set5's luma (protocol y) is scored
-every --every steps; the time that takes is not counted. The schedule ends at --steps, so more steps reach each figure
-later, and a higher one in the end.
+From scratch: `edsr-small` (8 blocks of 32 channels), or the models that are named; batches of 16 patches of 48x48,
+Adam, the learning rate rising to --lr in 500 steps and falling to 0 by a cosine, the average of the weights (decay
+0.999) scored. Set5's luma (protocol y) is scored every --every steps; the time that takes is not counted. The schedule
+ends at --steps, so more steps reach each figure later, and a higher one in the end; with --minutes it ends after about
+so long, by the pace of the model's first steps.
 
-A precision that is named alone is measured alone; what others are in --out already stay in the record, so each
-part may be measured when the machine is free. Each is measured whole, never resumed.
+A model or a precision that is named alone is measured alone; what others are in --out already stay in the record, so
+each part may be measured when the machine is free. Each is measured whole, never resumed.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from srkit.train.keeper import LOG_EVERY
 
 GOALS = (36.0, 36.5, 37.0)
 PRECISIONS = ("fp32", "bf16")
+PACE = (20, 120)  # steps between which the pace of a model is taken
 
 
 class Clock:
@@ -53,8 +57,32 @@ class Clock:
         pass
 
 
-def measure(words: argparse.Namespace, precision: str) -> dict[str, Any]:
-    """Train once, keep run.toml and the log, and give the curve."""
+def train(words: argparse.Namespace, model: str, precision: str, folder: Path, **more: Any) -> srkit.FitResult:
+    """One training from scratch into an empty folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return srkit.fit(
+        scale=2, batch=16, patch=48, lr=words.lr, clip=1.0, ema=0.999, precision=precision, model=model,
+        data={"name": "folder", "root": str(words.data)}, schedule={"name": "cosine", "warmup": 500},
+        out=folder, **more,
+    )  # fmt: skip
+
+
+def steps_in(words: argparse.Namespace, model: str, precision: str) -> int:
+    """How many steps a model does in --minutes, by its pace; whole multiples of --every."""
+    folder = words.out / "run-pace"
+    begun: list[float] = []
+    for steps in PACE:
+        begin = time.perf_counter()
+        train(words, model, precision, folder, steps=steps)
+        begun.append(time.perf_counter() - begin)
+    shutil.rmtree(folder)
+    pace = (PACE[1] - PACE[0]) / (begun[1] - begun[0])
+    return max(1, int(60 * words.minutes * pace / words.every)) * words.every
+
+
+def measure(words: argparse.Namespace, model: str, precision: str) -> dict[str, Any]:
+    """Train once, keep the log, and give the curve."""
+    steps = words.steps if words.minutes is None else steps_in(words, model, precision)
     clocks: list[Clock] = []
 
     def build(run_dir: Path) -> Clock:
@@ -63,23 +91,22 @@ def measure(words: argparse.Namespace, precision: str) -> dict[str, Any]:
 
     registry = load_plugins()
     registry.add("tracker", Tracker(name="clock", build=build))
-    folder = words.out / f"run-{precision}"
-    shutil.rmtree(folder, ignore_errors=True)
-    result = srkit.fit(
-        scale=2, steps=words.steps, batch=16, patch=48, lr=8e-4, clip=1.0, ema=0.999, precision=precision,
-        model={"name": "edsr", "n_resblocks": 8, "n_feats": 32}, data={"name": "folder", "root": str(words.data)},
-        validation="set5", validate_every=words.every, schedule={"name": "cosine", "warmup": 500}, tracker="clock",
-        out=folder, max_time=words.max_time, registry=registry,
+    folder = words.out / f"run-{model}-{precision}"
+    result = train(
+        words, model, precision, folder, steps=steps, validation="set5", validate_every=words.every, tracker="clock",
+        max_time=words.max_time, registry=registry,
     )  # fmt: skip
-    (words.out / f"log-{precision}.jsonl").write_text((folder / "log.jsonl").read_text())
+    (words.out / f"log-{model}-{precision}.jsonl").write_text((folder / "log.jsonl").read_text())
     shutil.rmtree(folder)
     points = clocks[0].points
     return {
+        "model": model,
+        "lr": words.lr,
         "precision": precision,
         "machine": f"{processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "steps": words.steps,
+        "steps": steps,
         "done": result.steps,
         "steps_per_s": round(points[-1]["step"] / points[-1]["minutes"] / 60, 2) if points else None,
         "points": points,
@@ -100,20 +127,21 @@ def reached(curve: Mapping[str, Any], goal: float) -> str:
 
 
 def readme(curves: list[dict[str, Any]], words: argparse.Namespace) -> str:
-    text = ["# Minutes to a quality: EDSR of 8 blocks of 32 channels, x2, Set5, protocol y", ""]
-    text += [
-        f"    python benchmarks/time_to_quality.py --data TRAIN_FOLDER --steps {words.steps} --every {words.every}"
-    ]
+    text = ["# Minutes to a quality: x2, Set5, protocol y", ""]
+    command = f"    python benchmarks/time_to_quality.py --data TRAIN_FOLDER --every {words.every}"
+    command += f" --steps {words.steps}" if words.minutes is None else f" --minutes {words.minutes:g}"
+    text += [command + "".join(f" --model {name}" for name in dict.fromkeys(curve["model"] for curve in curves))]
     goals = [f"{goal:.1f} dB" for goal in GOALS]
     text += ["", "Minutes of training, without those of the validations.", ""]
-    text += [f"| precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
-    text += ["| --- |" + " ---: |" * (len(goals) + 4) + " --- | --- |"]
+    text += [f"| model | rate | precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
+    text += ["| --- | ---: | --- |" + " ---: |" * (len(goals) + 4) + " --- | --- |"]
     for curve in curves:
         best = max((point["psnr_y"] for point in curve["points"]), default=float("nan"))
         cells = [reached(curve, goal) for goal in GOALS]
         cells += [f"{best:.2f}", f"{curve['done']:,} of {curve['steps']:,}", str(curve["steps_per_s"])]
         cells += [str(curve["threads"]), curve["machine"], curve["torch"]]
-        text += [f"| {curve['precision']} | {' | '.join(cells)} |"]
+        whose = f"{curve['model']} | {curve['lr']:g} | {curve['precision']}"
+        text += [f"| {whose} | {' | '.join(cells)} |"]
     first = "`2026-11-23-edsr-8x32`: 36.48 dB after ten minutes in fp32, with a constant rate of 1e-3 and no average"
     return "\n".join([*text, "", f"The first record, {first}.", ""])
 
@@ -122,8 +150,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", action="append", help="edsr-small, if not said")
+    parser.add_argument("--lr", type=float, default=8e-4, help="the highest learning rate")
     parser.add_argument("--precision", choices=PRECISIONS, action="append", help="both, if not said")
     parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--minutes", type=float, help="as many steps as take about so long, in place of --steps")
     parser.add_argument("--every", type=int, default=200, help="steps between validations, a multiple of 100")
     parser.add_argument("--max-time", help="end each training after this long: 10m")
     words = parser.parse_args()
@@ -131,11 +162,13 @@ def main() -> None:
         parser.error(f"--every {words.every}: a line of the log comes before each validation, every {LOG_EVERY} steps")
     words.out.mkdir(parents=True, exist_ok=True)
     path = words.out / "curves.json"
-    curves = {curve["precision"]: curve for curve in json.loads(path.read_text())} if path.exists() else {}
-    for precision in words.precision or PRECISIONS:
-        curves[precision] = measure(words, precision)
-        path.write_text(json.dumps(list(curves.values()), indent=1) + "\n")
-    text = readme([curves[each] for each in PRECISIONS if each in curves], words)
+    known = json.loads(path.read_text()) if path.exists() else []
+    curves = {(curve["model"], curve["precision"]): curve for curve in known}
+    for model in words.model or ["edsr-small"]:
+        for precision in words.precision or PRECISIONS:
+            curves[model, precision] = measure(words, model, precision)
+            path.write_text(json.dumps(list(curves.values()), indent=1) + "\n")
+    text = readme(list(curves.values()), words)
     (words.out / "README.md").write_text(text)
     print(text)
 
