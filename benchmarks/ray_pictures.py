@@ -3,11 +3,13 @@
     python benchmarks/ray_pictures.py killed [--count 2000]      a worker killed in the middle, then the driver, then on
     python benchmarks/ray_pictures.py memory [--counts 500,2000,8000]   the driver's memory by the number of pictures
     python benchmarks/ray_pictures.py pace [--count 400 --rounds 3]     pictures a second, alternated
+    python benchmarks/ray_pictures.py batches [--rounds 5]   pictures of one size as one batch against each alone
 
 killed: bytes are compared with those of the command, the manifest is counted, what is left half-written is looked for.
 memory: the highest RssAnon of the driver, read every 50 ms. pace: of Ray after its start, which is printed apart; of
 the command the difference of two folders, of `count` and of a tenth of it, so that its start is left out as well.
-Needs srkit-ray. --out FILE writes what was found as JSON.
+batches: in this process, on one thread, without Ray; networks at x2 as they are initialised (srkit-swinir for one of
+them), the least of the rounds. Needs srkit-ray. --out FILE writes what was found as JSON.
 """
 
 import argparse
@@ -19,7 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,6 +33,7 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 PHOTO = HERE.parent / "plugins/srkit_builtin/samples/chelsea.png"
 MODEL = "edsr-small"
+NETWORKS, BATCHES = ("edsr-small", "srresnet", "swinir-light"), (2, 4, 8)  # of `batches`
 
 
 def album(folder: Path, count: int, side: int) -> Path:
@@ -138,20 +144,66 @@ def pace(folder: Path, count: int, side: int, rounds: int) -> list[dict]:
     return found
 
 
+def batches(sides: list[int], rounds: int) -> list[dict]:
+    """Is a batch to the bit what each of its pictures alone is, and how many times as fast?"""
+    import torch
+
+    from srkit import load_plugins
+    from srkit.nets import build_net
+    from srkit.upscale.wrap import make_upscaler
+
+    torch.set_num_threads(1)
+    registry, photo, found = load_plugins(), np.array(Image.open(PHOTO).convert("RGB")), []
+    whole = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
+    for name, precision, side in product(NETWORKS, ("fp32", "bf16"), sides):
+        torch.manual_seed(0)
+        model = registry.choose("model", name)
+        upscale = make_upscaler(build_net(model, [2]), model, 2, precision=precision, in_range=False)
+        for size in BATCHES:
+            many = torch.cat([whole[..., y : y + side, y : y + side] for y in range(0, 10 * size, 10)])
+            equal = torch.equal(upscale(many), each_alone(upscale, many))
+            together, alone = [], []
+            for _ in range(rounds):
+                together.append(seconds_of(upscale, many))
+                alone.append(seconds_of(each_alone, upscale, many))
+            pace = min(alone) / min(together)
+            found.append({"model": name, "precision": precision, "side": side, "batch": size, "equal": equal,
+                          "seconds alone": min(alone) / size, "pace": pace})  # fmt: skip
+            print(f"{name} {precision} {side}x{side}, {size} together: {'equal' if equal else 'not equal'}, {pace:.2f} "
+                  f"times the pace of {min(alone) / size * 1000:.1f} ms a picture", flush=True)  # fmt: skip
+    return found
+
+
+def each_alone(upscale: Callable[[Any], Any], many: Any) -> Any:
+    import torch
+
+    return torch.cat([upscale(one) for one in many.split(1)])
+
+
+def seconds_of(call: Callable[..., object], *words: object) -> float:
+    begin = time.perf_counter()
+    call(*words)
+    return time.perf_counter() - begin
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["killed", "memory", "pace"])
+    parser.add_argument("what", choices=["killed", "memory", "pace", "batches"])
     parser.add_argument("--count", type=int)
     parser.add_argument("--counts", default="500,2000,8000")
     parser.add_argument("--side", type=int, help="of a picture in pixels; 32 of killed and memory, 192 of pace")
+    parser.add_argument("--sides", default="32,64,128", help="of the pictures of batches")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     words = parser.parse_args()
+    sides = [int(each) for each in words.sides.split(",")]
     with tempfile.TemporaryDirectory() as name:
         if words.what == "killed":
             found = killed(Path(name), words.count or 2000, words.side or 32)
         elif words.what == "memory":
             found = memory(Path(name), [int(each) for each in words.counts.split(",")], words.side or 32)
+        elif words.what == "batches":
+            found = batches(sides, words.rounds)
         else:
             found = pace(Path(name), words.count or 400, words.side or 192, words.rounds)
     if words.out:

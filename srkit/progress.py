@@ -219,7 +219,8 @@ class Meter:
 class Stop:
     """From `listen` on, the first Ctrl-C asks training to save and stop; a second interrupts at once.
 
-    signals: what counts as Ctrl-C. Only the main thread can hear signals: elsewhere this does nothing.
+    signals: what counts as Ctrl-C. A SIGTERM is never the second: Slurm sends it to every process, and torchrun
+    passes on its own. Only the main thread can hear signals: elsewhere this does nothing.
     """
 
     def __init__(self, *signals: int) -> None:
@@ -231,10 +232,12 @@ class Stop:
         return self.count > 0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and self.count:
+            return
         self.count += 1
         if self.count > 1:
             raise KeyboardInterrupt
-        say("stopping after this step; once more to stop at once")
+        say("stopping after this step" + ("; once more to stop at once" if number == signal.SIGINT else ""))
 
     def listen(self) -> None:
         if threading.current_thread() is threading.main_thread():

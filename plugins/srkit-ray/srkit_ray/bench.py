@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit import Progress, SrkitError, cache_folder, say
-from srkit_ray.cluster import counted, last_line, ray_running, workers_for
+from srkit_ray.cluster import Cluster, counted, last_line, ray_running, workers_for
 
 FACTS = "facts.jsonl"  # of one machine's files
 
@@ -20,12 +20,8 @@ class Wanted:
 
     words: Sequence[str]
     folder: Path
-    parts: int = 0
-    address: str = ""
-    workers: int = 0
-    cores: float = 1
-    gpus: float = 0
-    dashboard: bool = False
+    parts: int
+    cluster: Cluster
 
 
 def results_folder(words: Sequence[str]) -> tuple[list[str], Path]:
@@ -58,13 +54,13 @@ def part(words: Sequence[str], number: int, parts: int, shared: str) -> tuple[st
 
 def bench(wanted: Wanted) -> int:
     """Compute all parts, then run `srkit bench` of all; its exit code."""
-    with ray_running(wanted.address, wanted.dashboard) as ray:
-        workers = workers_for(ray, wanted.workers, wanted.cores, wanted.gpus)
+    cluster = wanted.cluster
+    with ray_running(cluster) as ray:
+        workers = workers_for(ray, cluster)
         parts = wanted.parts or workers
         say(f"{counted(parts, 'part')} to {counted(workers, 'worker')}")
-        joined = bool(wanted.address) or not started_here(ray)
-        shared = "" if joined else str(wanted.folder)
-        how: dict[str, Any] = {"num_cpus": wanted.cores, "num_gpus": wanted.gpus, "max_retries": 3}
+        shared = "" if cluster.joined else str(wanted.folder)
+        how: dict[str, Any] = {"num_cpus": cluster.cores, "num_gpus": cluster.gpus, "max_retries": 3}
         task = ray.remote(**how)(part)
         waiting = [task.remote(list(wanted.words), number, parts, shared) for number in range(1, parts + 1)]
         with Progress("scoring", parts) as progress:
@@ -80,11 +76,6 @@ def bench(wanted: Wanted) -> int:
                 progress.one_more("parts")
     line = [sys.executable, "-m", "srkit", "bench", *wanted.words, "--results", str(wanted.folder)]
     return subprocess.run(line, stdout=sys.stdout).returncode  # srkit sends what libraries print elsewhere
-
-
-def started_here(ray: Any) -> bool:
-    """Is the cluster this machine alone?"""
-    return len([node for node in ray.nodes() if node["Alive"]]) == 1
 
 
 def keep(files: dict[str, str], folder: Path) -> None:

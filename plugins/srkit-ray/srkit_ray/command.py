@@ -90,6 +90,7 @@ def upscale(
 
     Options are those of srkit upscale. OUTPUT/manifest-00001.jsonl has a line for every picture.
     """
+    from srkit_ray.cluster import Cluster
     from srkit_ray.places import Place
     from srkit_ray.upscale import Wanted
     from srkit_ray.upscale import upscale as run
@@ -107,11 +108,8 @@ def upscale(
         "strength": strength, "range": pixel_range, "max_pixels": max_pixels,
     }  # fmt: skip
     options = {key: value for key, value in given.items() if value not in (None, False)}
-    wanted = Wanted(
-        Place(source), Place(target), load, options, address=address, workers=workers, cores=cores, gpus=gpus,
-        dashboard=dashboard,
-    )  # fmt: skip
-    counts = run(wanted, tell_json if as_json else tell_errors)
+    cluster = Cluster(address, workers, cores, gpus, dashboard)
+    counts = run(Wanted(Place(source), Place(target), load, options, cluster), tell_json if as_json else tell_errors)
     tell_counts(counts)
 
 
@@ -169,7 +167,7 @@ def bench(
     """
     from srkit_ray.bench import Wanted, results_folder
     from srkit_ray.bench import bench as run
+    from srkit_ray.cluster import Cluster
 
     words, folder = results_folder(context.args)
-    wanted = Wanted(words, folder, parts, address, workers, cores, gpus, dashboard)
-    raise typer.Exit(run(wanted))
+    raise typer.Exit(run(Wanted(words, folder, parts, Cluster(address, workers, cores, gpus, dashboard))))

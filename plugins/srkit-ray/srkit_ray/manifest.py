@@ -5,15 +5,18 @@ first line of each file says what the results are made with.
 """
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from srkit import UsageError
+from srkit import OutputError, UsageError
 from srkit_ray.places import MANIFEST, Place
 
+NAME = re.compile(rf"{MANIFEST}(\d{{5,}})\.jsonl")
 LINES = 50_000  # of one file
 EVERY = 15.0  # seconds between two uploads of a file that grows, where the manifest is at an address
 
@@ -21,7 +24,7 @@ EVERY = 15.0  # seconds between two uploads of a file that grows, where the mani
 def lines_of(place: Place) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file, line) of all whole lines, in the order they were written."""
     for name in place.files():
-        if not (name.startswith(MANIFEST) and name.endswith(".jsonl")):
+        if not NAME.fullmatch(name):
             continue
         for text in place.text(name).splitlines():
             try:
@@ -40,7 +43,7 @@ def done_in(place: Place, made_with: Mapping[str, Any]) -> tuple[set[str], int]:
     done: set[str] = set()
     last = 0
     for name, line in lines_of(place):
-        last = max(last, int(name.removeprefix(MANIFEST).removesuffix(".jsonl")))
+        last = max(last, int(name[len(MANIFEST) : -len(".jsonl")]))
         if "made_with" in line:
             check_same(place, line["made_with"], made_with)
         elif isinstance(line.get("input"), str):
@@ -58,7 +61,10 @@ def check_same(place: Place, before: Any, now: Mapping[str, Any]) -> None:
 
 
 class Manifest:
-    """Writes the lines of one run. Here each line is on the disk at once; at an address after some seconds."""
+    """Writes the lines of one run. Here each line is on the disk at once; at an address after some seconds.
+
+    OutputError where that fails.
+    """
 
     def __init__(self, place: Place, made_with: Mapping[str, Any], last: int):
         self.place, self.made_with, self.number = place, made_with, last
@@ -68,9 +74,12 @@ class Manifest:
         self.sent = time.monotonic()
 
     def add(self, line: Mapping[str, Any]) -> None:
-        if self.file is None or self.count >= LINES:
-            self.begin()
-        self.write(line)
+        try:
+            if self.file is None or self.count >= LINES:
+                self.begin()
+            self.write(line)
+        except OSError as error:
+            raise OutputError(f"'{self.path}' cannot be written: {error.strerror}; the same command goes on") from None
         self.count += 1
         if self.folder is not None and time.monotonic() - self.sent > EVERY:
             self.send()
@@ -79,11 +88,18 @@ class Manifest:
         """The next file, with what all is made with."""
         self.close_file()
         self.number, self.count = self.number + 1, 0
-        name = f"{MANIFEST}{self.number:05}.jsonl"
-        self.path = Path(self.folder.name) / name if self.folder else Path(self.place.path(name))
+        while self.folder and self.place.has(self.name):  # another command's, since this one looked
+            self.number += 1
+        self.path = Path(self.folder.name) / self.name if self.folder else Path(self.place.path(self.name))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(self.path, "x", encoding="utf-8")  # noqa: SIM115 - closed by close_file
         self.write({"made_with": self.made_with})
+        if self.folder:
+            self.send()
+
+    @property
+    def name(self) -> str:
+        return f"{MANIFEST}{self.number:05}.jsonl"
 
     def write(self, line: Mapping[str, Any]) -> None:
         self.file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -97,7 +113,8 @@ class Manifest:
 
     def close_file(self) -> None:
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # what could not be written was told
+                self.file.close()
             if self.folder is not None:
                 self.send()
         self.file = None

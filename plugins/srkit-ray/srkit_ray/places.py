@@ -2,16 +2,18 @@
 
 import os
 import posixpath
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from srkit import ImageError, OutputError, UsageError, list_images, missing_path, readable_suffixes
+from srkit import ImageError, OutputError, SrkitError, UsageError, list_images, missing_path, readable_suffixes
 
 MANIFEST = "manifest-"  # how the names of a manifest's parts begin
 WORK = ".srkit-ray-"  # how the names of folders of unfinished work begin
+LOCK = ".srkit-ray.lock"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,39 @@ class Place:
             return fsspec.core.url_to_fs(self.word)
         except (ImportError, ValueError) as error:
             raise UsageError(f"'{self.word}': {first_line(error)}") from None
+
+    def absolute(self) -> "Place":
+        """The same place for a process that runs in another folder."""
+        return replace(self, word=os.path.abspath(self.word)) if self.local else self
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, no other command has this folder, which is made; SrkitError at once where one has.
+
+        At an address none can tell. OutputError where the folder cannot be written.
+        """
+        if not self.local:
+            yield
+            return
+        from filelock import FileLock, Timeout
+
+        path = Path(self.word) / LOCK
+        lock = FileLock(path, blocking=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise SrkitError(
+                f"another command writes into '{self.word}'; wait for it, or name another folder"
+            ) from None
+        except OSError as error:
+            raise OutputError(f"'{self.word}' cannot be written: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()  # before it is let go: filelock takes no file that is gone
+            lock.release()
 
     def path(self, name: str) -> str:
         """A name as a path here, or of the file system."""
@@ -103,6 +138,12 @@ class Place:
             file.unlink()
         except Exception as error:
             raise OutputError(f"'{self.shown(name)}' cannot be written: {first_line(error)}") from None
+
+    def has(self, name: str) -> bool:
+        """Is there such a file, at an address?"""
+        system = self.opened[0]
+        system.invalidate_cache()
+        return bool(self.asked(system.exists, self.path(name)))
 
     def files(self) -> list[str]:
         """Names of the files directly in it; none where it is not there yet."""

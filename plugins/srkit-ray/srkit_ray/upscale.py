@@ -7,11 +7,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from srkit import Progress, load, say
-from srkit_ray.cluster import Attempts, answers, counted, ray_running, workers_for
+from srkit_ray.cluster import Attempts, Cluster, answers, counted, ray_running, workers_for
 from srkit_ray.manifest import Manifest, done_in
 from srkit_ray.places import WORK, Place, results_of
 from srkit_ray.worker import Task, Worker
@@ -38,11 +39,7 @@ class Wanted:
     target: Place
     load: Mapping[str, Any]
     options: Mapping[str, Any]
-    address: str = ""
-    workers: int = 0
-    cores: float = 1
-    gpus: float = 0
-    dashboard: bool = False
+    cluster: Cluster
 
 
 @dataclass
@@ -52,7 +49,7 @@ class Counts:
     made: int = 0
     failed: int = 0
     before: int = 0  # done by an earlier run
-    started: float = 0.0  # seconds until the first result
+    started: float = 0.0  # seconds until the first result, once it was known what to do
     seconds: float = 0.0  # after it
 
     @property
@@ -66,47 +63,63 @@ def upscale(wanted: Wanted, tell: Callable[[Mapping[str, Any]], None]) -> Counts
 
     Raises UsageError or another SrkitError for what is wrong with the whole; a picture's error is a line.
     """
-    begun = time.monotonic()
     names = wanted.source.pictures(wanted.target)
     options, made_with, label = settled(wanted)
     results = results_of(names, label, size_word(options), suffix_of(options.get("format", "png")))
     if len(results) < len(names):
         say(f"{len(names) - len(results)} are results of an earlier call and passed over")
-    done, last = done_in(wanted.target, made_with)
-    todo = [{"input": name, "output": result} for name, result in results.items() if name not in done]
-    counts = Counts(before=len(results) - len(todo))
-    if counts.before:
-        say(f"{counts.before} of {len(results)} were done before; this run does the rest")
-    if not todo:
-        return counts
-    manifest = Manifest(wanted.target, made_with, last)
-    try:
-        with ray_running(wanted.address, wanted.dashboard) as ray:
-            workers = workers_for(ray, wanted.workers, wanted.cores, wanted.gpus)
-            say(f"{counted(len(todo), 'picture')} to {counted(workers, 'worker')}; the model is loaded there first")
-            lines = all_lines(wanted, options, todo, workers)
-            first = next(lines)
-            counts.started, ready = time.monotonic() - begun, time.monotonic()
-            with Progress("upscaling", len(todo)) as progress:
-                for number, line in enumerate(chain([first], lines), 1):
-                    manifest.add(line)
-                    counts.failed += bool(line["error"])
-                    counts.made += not line["error"]
-                    tell(line)
-                    progress.at(number)
-                counts.seconds = time.monotonic() - ready
-    finally:
-        manifest.close()
-        remove_work(wanted.target)
+    with wanted.target.held():
+        done, last = done_in(wanted.target, made_with)
+        todo = [{"input": name, "output": result} for name, result in results.items() if name not in done]
+        counts = Counts(before=len(results) - len(todo))
+        if counts.before:
+            say(f"{counts.before} of {len(results)} were done before; this run does the rest")
+        if todo:
+            manifest = Manifest(wanted.target, made_with, last)
+            try:
+                make(wanted, options, todo, counts, partial(keep, manifest, tell))
+            finally:
+                manifest.close()
+                remove_work(wanted.target)
     return counts
+
+
+def keep(manifest: Manifest, tell: Callable[[Mapping[str, Any]], None], line: Mapping[str, Any]) -> None:
+    manifest.add(line)
+    tell(line)
+
+
+def make(
+    wanted: Wanted,
+    options: Mapping[str, Any],
+    todo: Sequence[Mapping[str, str]],
+    counts: Counts,
+    keep: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Have workers make the pictures, count them, and give each line to `keep`."""
+    begun = time.monotonic()
+    with ray_running(wanted.cluster) as ray:
+        workers = workers_for(ray, wanted.cluster)
+        say(f"{counted(len(todo), 'picture')} to {counted(workers, 'worker')}; the model is loaded there first")
+        lines = all_lines(wanted, options, todo, workers)
+        first = next(lines)
+        counts.started, ready = time.monotonic() - begun, time.monotonic()
+        with Progress("upscaling", len(todo)) as progress:
+            for number, line in enumerate(chain([first], lines), 1):
+                counts.failed += bool(line["error"])
+                counts.made += not line["error"]
+                keep(line)
+                progress.at(number)
+            counts.seconds = time.monotonic() - ready
 
 
 def settled(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any], str]:
     """(options with a size, what the results are made with, the model's label), of a model that is loaded and let go.
 
-    UsageError, UnknownName and the like for what is wrong with the options, before Ray is started.
+    UsageError, UnknownName and the like for what is wrong with the options, before Ray is started. The machine that
+    gives the work out may have no GPU.
     """
-    upscaler = load(**wanted.load)
+    upscaler = load(**{**wanted.load, "device": "auto" if wanted.cluster.gpus else "cpu"})
     options = dict(wanted.options)
     if not any(options.get(key) for key in SIZES):
         options["scale"] = float(upscaler.scale)
@@ -115,7 +128,7 @@ def settled(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any], str]:
         with open(upscaler.origin, "rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
     kept = {key: wanted.load[key] for key in OF_LOAD if wanted.load.get(key)}
-    made_with = {"model": upscaler.name, "weights_sha256": weights, "device": upscaler.device.type}
+    made_with = {"model": upscaler.name, "weights_sha256": weights, "device": wanted.load["device"]}
     return options, made_with | kept | options, in_names(upscaler.name)
 
 
@@ -142,12 +155,14 @@ def all_lines(
     """A line for every picture, in any order."""
     import ray
 
-    run = f"{os.getpid()}-{time.time_ns():x}"
+    source, target = wanted.source.absolute(), wanted.target.absolute()
+    home = target.path(f"{WORK}{os.getpid()}") if target.local else ""
+    if home:
+        os.makedirs(home, exist_ok=True)
     attempts = ray.remote(num_cpus=0)(Attempts).remote()
-    task = Task(wanted.source, wanted.target, wanted.load, options, max(1, int(wanted.cores)), run, attempts)
-    how: dict[str, Any] = {"workers": workers, "cores": wanted.cores, "gpus": wanted.gpus}
+    task = Task(source, target, wanted.load, options, max(1, int(wanted.cluster.cores)), home, attempts)
     for start in range(0, len(todo), WINDOW):
-        yield from answers(todo[start : start + WINDOW], Worker, task, **how)
+        yield from answers(todo[start : start + WINDOW], Worker, task, wanted.cluster, workers)
 
 
 def remove_work(target: Place) -> None:

@@ -1,9 +1,11 @@
 """What runs on a worker: a model that was loaded once, and pictures one after the other."""
 
+import platform
 import posixpath
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,9 @@ TRIES = 2  # more times that a picture is begun with which a worker died
 class Task:
     """What all workers are told.
 
-    load, options: the keywords of `srkit.load` and of `upscale_file`. run: a name. attempts: a handle of `Attempts`.
+    load, options: the keywords of `srkit.load` and of `upscale_file`. home: the folder of unfinished results, on the
+    disk of the finished ones, so that those only change their name; empty for the worker's own. attempts: a handle of
+    `Attempts`.
     """
 
     source: Place
@@ -26,7 +30,7 @@ class Task:
     load: Mapping[str, Any]
     options: Mapping[str, Any]
     threads: int
-    run: str
+    home: str
     attempts: Any
 
 
@@ -42,12 +46,9 @@ class Worker:
         torch.set_num_threads(task.threads)
         self.task = task
         self.upscaler = srkit.load(**task.load, progress=False)
-        if task.target.local:  # on the disk of the results, so that a finished one only changes its name
-            home = Path(task.target.word) / f"{WORK}{task.run}"
-            home.mkdir(parents=True, exist_ok=True)
-        else:
-            home = None
-        self.home = home
+        self.home = Path(task.home or tempfile.gettempdir())
+        if not self.home.is_dir():
+            raise srkit.SrkitError(f"'{task.target.word}' is not on a disk that worker {platform.node()} shares")
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
         import ray
@@ -63,8 +64,9 @@ class Worker:
     def line(self, row: Mapping[str, str]) -> dict[str, Any]:
         begun = time.perf_counter()
         line: dict[str, Any] = {"input": row["input"], "output": row["output"], "width": 0, "height": 0}
-        folder = Path(tempfile.mkdtemp(prefix=f"{WORK}", dir=self.home))
+        folder = self.home / f"{WORK}{uuid.uuid4().hex}"
         try:
+            folder.mkdir(mode=0o700)
             made = self.made(row, folder)
             import srkit
 
