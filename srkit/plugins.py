@@ -188,13 +188,13 @@ def load_plugins(*, builtin: bool = True) -> Registry:
     wanted = os.environ.get("SRKIT_PLUGINS")
     only = None if wanted is None else {word.strip() for word in wanted.split(",") if word.strip()}
     seen = set()
-    for point in sorted(entry_points(group=GROUP), key=lambda p: (package_of(p) != BUILTIN, package_of(p), p.name)):
-        package = package_of(point)
+    found = [(package_of(point), point) for point in entry_points(group=GROUP)]
+    for package, point in sorted(found, key=lambda each: (each[0] != BUILTIN, each[0], each[1].name)):
         if (package, point.name) in seen:  # one distribution found twice on sys.path
             continue
         seen.add((package, point.name))
         if builtin if package == BUILTIN else only is None or {package, point.name} & only:
-            load_one(registry, point)
+            load_one(registry, point, package)
     for word in sorted((only or set()) - {word for pair in seen for word in pair}):
         registry.notices.append(f"SRKIT_PLUGINS names '{word}', which is not installed")
     if os.environ.get("SRKIT_STRICT") == "1" and registry.notices:
@@ -206,15 +206,15 @@ def package_of(point: EntryPoint) -> str:
     return (point.dist and point.dist.name) or "unknown"
 
 
-def load_one(registry: Registry, point: EntryPoint) -> None:
+def load_one(registry: Registry, point: EntryPoint, package: str) -> None:
     """Add all that one entry point offers, or nothing of it and a notice that says why."""
-    package = package_of(point)
     staged = Registry(entries=[e for e in registry.entries if e.package == package])
     before = len(staged.entries)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a chatty plugin must not spoil --json
+            version = point.dist.version if point.dist else ""  # read once: it parses the whole metadata
             for kind, component in records(point.load()):
-                staged.add(kind, component, package, point.dist.version if point.dist else "", module=point.module)
+                staged.add(kind, component, package, version, module=point.module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, GeneratorExit, pytest's Skipped: whatever it raises, srkit goes on
