@@ -1,11 +1,6 @@
 """The loss `distillation`: what the teacher makes is what srkit.load makes, and a run with it goes on bit for bit."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +8,8 @@ import torch
 
 import srkit
 from srkit.checkpoint import read_tensors
-from tests.cli.conftest import SMALL, TWO_FORKED
+from tests.cli.conftest import SMALL
+from tests.processes import Running
 
 CPU = torch.device("cpu")
 
@@ -101,12 +97,8 @@ def test_a_teacher_that_is_not_there_is_named_before_anything_is_packed(run_srki
 def test_a_killed_run_goes_on_bit_for_bit(run_srkit, precision):
     train = ["train", *words(24, precision=precision)]
     assert run_srkit(*train, "--out", "whole")[0] == 0
-    command = [sys.executable, "-m", "srkit", *train, "--out", "parts", "--save-every", "0.01s"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not any(int(path.stem[6:]) >= 5 for path in Path("parts").glob("state-*")):
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was killed while it trained"
+    killed = Running(*train, "--out", "parts", "--save-every", "0.01s").kill_at(5, "parts")
+    assert 5 <= max(killed) < 24
     code, _, err = run_srkit("train", "--resume", "parts")
     assert code == 0, err
     assert "resumed at step" in err
@@ -119,10 +111,8 @@ def test_a_killed_run_goes_on_bit_for_bit(run_srkit, precision):
 
 def test_two_ranks_are_one_process(run_srkit):
     assert run_srkit("train", *words(10), "--out", "one")[0] == 0
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_FORKED, "train", *words(10), "--out", "two"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    code, said = Running("train", *words(10), "--out", "two", ranks=2).finish()
+    assert code == 0, said
     one, two = (read_tensors(Path(folder) / "last.safetensors") for folder in ("one", "two"))
     assert max(float((one[key] - two[key]).abs().max()) for key in one) < 1e-5
 

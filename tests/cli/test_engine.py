@@ -14,8 +14,9 @@ from PIL import Image
 
 from srkit import checkpoint
 from srkit.checkpoint import read_about, read_tensors
+from tests.processes import Running
 
-from .conftest import SMALL, TWO_FORKED
+from .conftest import SMALL
 
 SPOILT = """
 import os
@@ -254,10 +255,8 @@ def test_four_ranks_are_one_process(run_srkit, tmp_path):
     one = weights(tmp_path / "1/last.safetensors")
     scores = [line["psnr_y"] for line in log(tmp_path / "1") if "psnr_y" in line]
     assert len(scores) == 2
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
-    command = [*torchrun, "-m", "srkit", "train", "--device", "cpu", *words, "--out", "4"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    code, said = Running("train", "--device", "cpu", *words, "--out", "4", ranks=4).finish()
+    assert code == 0, said
     several = weights(tmp_path / "4/last.safetensors")
     assert max(float((one[name] - several[name]).abs().max()) for name in one) < 1e-5
     shared = [line["psnr_y"] for line in log(tmp_path / "4") if "psnr_y" in line]
@@ -326,17 +325,15 @@ def test_a_rank_that_is_killed_is_restarted_by_torchrun(run_srkit, tmp_path):
     assert done.returncode == 0, done.stderr
     assert mark.read_text() == "killed"
     assert "resumed at step" in done.stderr
-    whole = [sys.executable, "-c", TWO_FORKED, *words, "--out", "whole"]
-    assert subprocess.run(whole, capture_output=True, text=True).returncode == 0
+    assert Running(*words, "--out", "whole", ranks=2).finish()[0] == 0
     one, two = (weights(tmp_path / name / "last.safetensors") for name in ("whole", "run"))
     assert all(one[name].equal(two[name]) for name in one)
 
 
 def test_ranks_that_cannot_share_a_batch():
-    command = [sys.executable, "-c", TWO_FORKED, "train", *SMALL, "--set", "batch=5", "--steps", "3", "--out", "two"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode != 0
-    assert "batch = 5 cannot be shared by 2 ranks in 1 parts; take a multiple of 2" in done.stderr
+    code, said = Running("train", *SMALL, "--set", "batch=5", "--steps", "3", "--out", "two", ranks=2).finish()
+    assert code == 2
+    assert "batch = 5 cannot be shared by 2 ranks in 1 parts; take a multiple of 2" in said
 
 
 COST = """

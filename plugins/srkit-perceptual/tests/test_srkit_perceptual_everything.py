@@ -1,10 +1,5 @@
 """kill -9 and resume with everything switched on at once: the very training that was never killed."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +8,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from srkit.images import About, Encoding, picture_from, write_picture
+from tests.processes import Running
 
 STEPS = 12
 RUN = """
@@ -105,17 +101,6 @@ def folders():
         Image.fromarray((np.rot90(pixels, number) >> 8).astype(np.uint8)).save(path)
 
 
-def killed(words, folder, at):
-    """Train in another process until a state of step `at` or later is there, then kill it; the last state there is."""
-    command = [sys.executable, "-m", "srkit", "train", *words, "--save-every", "0.001s", "--out", folder]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not any(int(p.stem[6:]) >= at for p in Path(folder).glob("state-*")):
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return max(int(p.stem[6:]) for p in Path(folder).glob("state-*"))
-
-
 def content(path):
     """The tensors of a file and, as text, all else it says."""
     with safe_open(path, "pt") as file:
@@ -130,7 +115,8 @@ def test_killed_and_resumed_with_everything_at_once(registry, run_srkit, folders
     words = ["--run", "run.toml", "--device", "cpu"]
     code, _, err = run_srkit("train", *words, "--out", "whole")
     assert code == 0, err
-    assert 4 <= killed(words, "killed", 4) < STEPS
+    killed = Running("train", *words, "--save-every", "0.001s", "--out", "killed")
+    assert 4 <= max(killed.kill_at(4, "killed")) < STEPS
     code, _, err = run_srkit("train", "--resume", "killed")
     assert code == 0, err
     assert "resumed at step" in err

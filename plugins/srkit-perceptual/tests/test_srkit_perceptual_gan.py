@@ -1,11 +1,6 @@
 """The adversarial loss: its formulas, what it must leave alone, and that it resumes bit for bit."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from itertools import product
 from pathlib import Path
 
@@ -19,11 +14,12 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from srkit import UsageError
+from tests.processes import Running
 
 BOTH = pytest.mark.parametrize("discriminator", ["unet", "patch"])
 EACH = pytest.mark.parametrize("discriminator", ["unet", "patch", "projected"])
 SMALL = {"backbone": "test_resnet", "layers": [1, 2], "pretrained": False}
-STEPS = 100
+STEPS = 50
 
 
 def build(registry, **options):
@@ -165,7 +161,7 @@ def test_its_learning_rate_is_halved(registry, pair):
 
 def words(discriminator, steps):
     loss = f'loss=[{{name="l1"}}, {{name="gan", weight=0.01, discriminator="{discriminator}", num_feat=4, lr=1e-3}}]'
-    small = ["model.n_resblocks=1", "model.n_feats=4", "batch=2", "patch=16", "lr=1e-3", "validate_every=70", loss]
+    small = ["model.n_resblocks=1", "model.n_feats=4", "batch=2", "patch=16", "lr=1e-3", "validate_every=35", loss]
     return ["--model", "edsr", "--device", "cpu", "--steps", str(steps), *(w for s in small for w in ("--set", s))]
 
 
@@ -190,45 +186,21 @@ def assert_same_run(one, other):
 def test_stopped_or_killed_and_resumed_is_the_same_run(run_srkit, discriminator):
     assert run_srkit("train", *words(discriminator, STEPS), "--out", "whole")[0] == 0
 
-    assert run_srkit("train", *words(discriminator, 43), "--out", "parts")[0] == 0
+    assert run_srkit("train", *words(discriminator, 21), "--out", "parts")[0] == 0
     code, _, err = run_srkit("train", "--resume", "parts", "--steps", STEPS)
     assert code == 0
-    assert "resumed at step 43" in err
+    assert "resumed at step 21" in err
     state = assert_same_run("whole", "parts")
     counts = [t for key, t in state.items() if key.startswith("loss1._extra_state.optimizer") and key.endswith("step")]
     assert counts
     assert all(float(count) == STEPS for count in counts), "the discriminator took each step once"
 
-    kill_while_training(discriminator)
+    killed = Running("train", *words(discriminator, STEPS), "--save-every", "0.01s", "--out", "killed")
+    assert max(killed.kill_at(random.Random(discriminator).randrange(5, 38), "killed")) < STEPS
     code, _, err = run_srkit("train", "--resume", "killed")
     assert code == 0
     assert "resumed at step" in err
     assert_same_run("whole", "killed")
-
-
-def kill_while_training(discriminator):
-    """Leaves the folder 'killed', with states of some of the steps."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "srkit",
-            "train",
-            *words(discriminator, STEPS),
-            "--save-every",
-            "0.01s",
-            "--out",
-            "killed",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    at = random.Random(discriminator).randrange(10, 75)
-    while process.poll() is None and not any(int(p.stem[6:]) >= at for p in Path("killed").glob("state-*")):
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was killed while it trained"
-    assert max(int(p.stem[6:]) for p in Path("killed").glob("state-*")) < STEPS
 
 
 def test_all_losses_together_resume_bit_for_bit(run_srkit):

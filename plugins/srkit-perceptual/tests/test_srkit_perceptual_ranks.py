@@ -1,20 +1,15 @@
 """Adversarial training under two ranks: killed, resumed, and equal to one process."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from srkit_perceptual.discriminators import UNet
 
-from tests.cli.conftest import TWO_FORKED
+from tests.processes import Running
 
 STEPS = 20
-TWO = [sys.executable, "-c", TWO_FORKED, "train", "--device", "cpu"]
+TRAIN = ["train", "--device", "cpu"]
 # What is not a mean over single pictures: the relativistic game, and a weight measured at the last layer.
 GAN = '{name="gan", weight=0.1, adaptive=true, num_feat=4, mode="relativistic"}'
 
@@ -25,25 +20,15 @@ def words():
     return ["--model", "edsr", *(word for each in small for word in ("--set", each))]
 
 
-def killed(command, at):
-    """Leaves the folder 'two', with states of some of the steps; the last one there is."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, **quiet, start_new_session=True)
-    while process.poll() is None and not any(int(p.stem[6:]) >= at for p in Path("two").glob("state-*")):
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)  # the ranks and what started them, a session of their own
-    process.wait()
-    return max(int(p.stem[6:]) for p in Path("two").glob("state-*"))
-
-
 def test_two_ranks_killed_and_resumed_are_one_process(run_srkit):
     """The network to 1e-5, and what its discriminator says to 1e-4."""
-    code, _, err = run_srkit("train", "--device", "cpu", *words(), "--out", "one")
+    code, _, err = run_srkit(*TRAIN, *words(), "--out", "one")
     assert code == 0, err
-    assert 7 <= killed([*TWO, *words(), "--save-every", "0.001s", "--out", "two"], 7) < STEPS
-    done = subprocess.run([*TWO, "--resume", "two"], capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    assert "resumed at step" in done.stderr
+    killed = Running(*TRAIN, *words(), "--save-every", "0.001s", "--out", "two", ranks=2)
+    assert 7 <= max(killed.kill_at(7, "two")) < STEPS
+    code, said = Running(*TRAIN, "--resume", "two", ranks=2).finish()
+    assert code == 0, said
+    assert "resumed at step" in said
 
     one, two = (load_file(Path(name) / f"state-{STEPS:08d}.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
