@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ def run_srkit(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, st
 def stranger_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The python of a fresh virtual environment that sees srkit and torch but has its own packages."""
     home = tmp_path_factory.mktemp("stranger") / "venv"
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=find_spec("pip") is None)  # the outer one's is seen there, and compiled already
     scheme = {"base": str(home), "platbase": str(home)}
     site = Path(sysconfig.get_path("purelib", "venv", scheme))
     # addsitedir, so that the .pth of an editable srkit is followed too
