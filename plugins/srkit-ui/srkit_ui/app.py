@@ -25,7 +25,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 LOG = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff", ".webp": "image/webp"}
-JOIN = "/gradio_api/queue/join"
+ASKING = ("/gradio_api/queue/join", "/gradio_api/run/predict")
 FRAME = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 )
@@ -167,7 +167,7 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Any) -> JSONResponse:
-        if not (isinstance(error, KeyError) and request.url.path == JOIN):  # Gradio's, of a function that it has not
+        if not (isinstance(error, KeyError) and request.url.path in ASKING):  # Gradio's, of a function that it has not
             LOG.error("unexpected, at %s", request.url.path, exc_info=error)
         return JSONResponse({"error": "This cannot be done; the log of the page's server says more."}, 500)
 

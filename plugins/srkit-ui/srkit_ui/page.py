@@ -22,6 +22,10 @@ ROW_MOST = 6  # models that are shown as a row of buttons; more are a list
 PAUSE = 0.25  # seconds between two looks at a job
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 FOLDER = Path(__file__).parent
+#: What takes long waits in Gradio's queue, and its answers come by one stream a page. What is short does not: when the
+#: last answer ends the stream as another question is asked, Gradio forgets the question (gradio 13761).
+IN_TURN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+AT_ONCE: dict[str, Any] = IN_TURN | {"queue": False}
 
 
 def theme() -> gr.Theme:
@@ -153,7 +157,7 @@ class Page:
                 with gr.Tab("Benchmark", id="report"):
                     gr.HTML(value=self.report_frame)
             blocks.unload(self.left)
-        blocks.queue(default_concurrency_limit=None, max_size=200)
+        blocks.queue(default_concurrency_limit=None, max_size=200, api_open=False)
         return blocks
 
     # --- enlarge ---
@@ -174,23 +178,16 @@ class Page:
                 look = gr.HTML(elem_id="look")
         form.way.change(
             lambda way: (gr.update(visible=way == PRINT), gr.update(visible=way == TIMES)),
-            form.way, [form.print_box, form.times_box], show_progress="hidden", api_visibility="private",
+            form.way, [form.print_box, form.times_box], **AT_ONCE,
         )  # fmt: skip
-        form.model.change(self.about, form.model, form.about, show_progress="hidden", api_visibility="private")
-        drop.submit(
-            self.pictures, form.values, [plan, start], show_progress="hidden", api_visibility="private",
-            trigger_mode="multiple",
-        )  # fmt: skip
-        gr.on(
-            [each.change for each in form.values], self.plan, form.values, [plan, start], show_progress="hidden",
-            api_visibility="private", trigger_mode="always_last",
-        )  # fmt: skip
-        start.click(
-            self.start, [*form.values, form.doubt], [plan, start, cancel, progress, which, look],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
-        cancel.click(self.cancel, None, None, show_progress="hidden", api_visibility="private")
-        which.change(self.look, which, look, show_progress="hidden", api_visibility="private")
+        form.model.change(self.about, form.model, form.about, **AT_ONCE)
+        drop.submit(self.pictures, form.values, [plan, start], trigger_mode="multiple", **AT_ONCE)
+        asked = [each.change for each in form.values]
+        gr.on(asked, self.plan, form.values, [plan, start], trigger_mode="always_last", **AT_ONCE)
+        shown = [plan, start, cancel, progress, which, look]
+        start.click(self.start, [*form.values, form.doubt], shown, **IN_TURN)
+        cancel.click(self.cancel, None, None, **AT_ONCE)
+        which.change(self.look, which, look, **AT_ONCE)
 
     def drop(self, *, single: bool = False) -> gr.HTML:
         limits = self.desk.jobs.limits
@@ -336,10 +333,9 @@ class Page:
                 cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="compare-cancel")
         shown = gr.HTML(elem_id="trial")
         picture = gr.State("")
-        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        drop.submit(self.one_picture, None, [picture, start], trigger_mode="multiple", **hidden)
-        start.click(self.compare, [picture, chosen, scale], [start, cancel, shown], **hidden)
-        cancel.click(self.cancel, None, None, **hidden)
+        drop.submit(self.one_picture, None, [picture, start], trigger_mode="multiple", **AT_ONCE)
+        start.click(self.compare, [picture, chosen, scale], [start, cancel, shown], **IN_TURN)
+        cancel.click(self.cancel, None, None, **AT_ONCE)
 
     def one_picture(self, event: gr.EventData) -> Any:
         numbers = [str(number) for number in event.ids][:1]
@@ -379,10 +375,9 @@ class Page:
         which = gr.Dropdown([], label="Run", elem_id="run")
         again = gr.Button("Read again", size="sm", elem_id="read-runs")
         shown = gr.HTML()
-        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        blocks.load(self.list_runs, which, [which, shown], **hidden)
-        again.click(self.list_runs, which, [which, shown], **hidden)
-        which.input(self.show_run, which, shown, **hidden)
+        blocks.load(self.list_runs, which, [which, shown], **AT_ONCE)
+        again.click(self.list_runs, which, [which, shown], **AT_ONCE)
+        which.input(self.show_run, which, shown, **AT_ONCE)
 
     def list_runs(self, name: str | None) -> Any:
         names = run_names(self.runs) if self.runs.is_dir() else []

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 OWN = r"/(page\.js|pictures(/[\w-]+)?|results/[\w-]+|looks/[\w-]+/\w+|pages/[\w-]+|report|health)"
 GRADIOS = (
     r"/(|config|theme\.css|favicon\.ico|robots\.txt|assets/[\w./-]+|static/[\w./-]+)"
-    r"|/gradio_api/(info|startup-events|theme\.css|queue/(join|data)|cancel|reset|heartbeat/[\w-]+)"
+    r"|/gradio_api/(info|startup-events|theme\.css|run/predict|queue/(join|data)|cancel|reset|heartbeat/[\w-]+)"
 )
 ALLOWED = re.compile(rf"{OWN}|{GRADIOS}")
 BODY = 256_000  # bytes of a request that is no picture
