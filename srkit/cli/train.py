@@ -44,6 +44,13 @@ def train(
             "where --out holds the run, for what is restarted by a program.",
         ),
     ] = None,
+    copy_to: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep a copy of the run at this address (s3://bucket/run) or folder, written while it trains. With "
+            "--resume auto a fresh machine goes on from it.",
+        ),
+    ] = None,
     batch: Annotated[
         str | None, typer.Option(help="Patches per step, 16 if not given; auto: as many as fit on the GPU.")
     ] = None,
@@ -81,6 +88,7 @@ def train(
         resident=resident,
         stop=Stop(),
         force=force,
+        copy_to=copy_to or "",
     )
     layers: list[dict[str, Any]] = [
         {"model": model} if model else {},
@@ -105,13 +113,13 @@ def train(
         trained = start_or_go_on(registry, planned(registry, run, *layers), session)
     elif any(layers[:2]) or set(layers[2]) - {"steps", "precision"} or layers[3:] or run or out:
         raise UsageError(
-            "--resume takes the run as it is; only --steps, --precision, --max-time, --device, --resident and "
-            "--save-every go with it"
+            "--resume takes the run as it is; only --steps, --precision, --max-time, --device, --resident, "
+            "--save-every and --copy-to go with it"
         )
     else:
         trained = go_on(registry, resume, session, steps, precision)
     if trained.main:
-        report(trained.outcome, trained.run, trained.folder, registry)
+        report(trained.outcome, trained.run, trained.folder, registry, copy_to)
     if trained.outcome.reason == "stopped":
         raise typer.Exit(130)
 
@@ -143,7 +151,7 @@ def told(expected: "Sequence[Expected]") -> str:
     return "; ".join(f"{metric} {', '.join(v)} ({name}, protocol {p})" for (metric, name, p), v in groups.items())
 
 
-def report(outcome: Any, run: Any, folder: Path, registry: Registry) -> None:
+def report(outcome: Any, run: Any, folder: Path, registry: Registry, copy_to: str | None) -> None:
     """What was reached, and the next commands."""
     from srkit.evaluate.selection import selection_of
 
@@ -155,7 +163,8 @@ def report(outcome: Any, run: Any, folder: Path, registry: Registry) -> None:
     early = f"; ended early, {run.early_stop} validations without a new best" if outcome.reason == "no better" else ""
     display.result(f"{outcome.steps:,} of {run.steps:,} steps done{best}{early}")
     if outcome.reason in ("time", "stopped"):
-        display.result(f"go on:    srkit train --resume {quote(str(folder))}")
+        copy = f" --copy-to {quote(copy_to)}" if copy_to else ""
+        display.result(f"go on:    srkit train --resume {quote(str(folder))}{copy}")
     display.result(
         f"score:    srkit bench {quote(str(folder))}\nuse:      srkit upscale PHOTO --model {quote(str(folder))}"
     )

@@ -14,6 +14,7 @@ from srkit.errors import DataError, UsageError
 from srkit.imresize import imresize_torch
 
 RESIDENT_SHARE = 0.5  # of the accelerator's free memory that the pixels may take
+READERS = 16  # that read at an address at once
 MARGIN = 3  # LR pixels beyond a patch that MATLAB's bicubic, shrinking, can look at
 
 
@@ -68,11 +69,13 @@ class Sampler:
         self.scale, self.batch, self.patch, self.seed, self.device = scale, batch, patch, seed, device
         self.deep = bool((self.hr[:, 3] > 1).any() or (self.has_lr and (self.lr[:, 3] > 1).any()))
         self.mapped = [store.pixels for store in stores]
+        # What stays at an address is read there by several at once, since each waits for an answer.
+        self.each = map if all(store.here for store in stores) else ThreadPoolExecutor(READERS, "far").map
         self.resident = None
         if stays(sum(pixels.nbytes for pixels in self.mapped) * (2 if self.deep else 1), device, resident):
             if self.deep:
                 self.widen()
-            self.resident = [torch.from_numpy(pixels).to(device, copy=True) for pixels in self.mapped]
+            self.resident = [torch.from_numpy(pixels[:]).to(device, copy=True) for pixels in self.mapped]
 
     def __len__(self) -> int:
         return len(self.lr)
@@ -127,10 +130,8 @@ class Sampler:
     def patches(self, places: np.ndarray, picked: np.ndarray, corners: np.ndarray, side: int) -> torch.Tensor:
         """places: n,4 as in a Store. corners: B,2 top, left, reflected where outside. -> B,3,side,side"""
         if self.resident is None:
-            cut = [
-                window(self.mapped[self.store[i]], places[i], corner, side)
-                for i, corner in zip(picked, corners, strict=True)
-            ]
+            cut = list(self.each(lambda i, corner: window(self.mapped[self.store[i]], places[i], corner, side), picked,
+                                 corners))  # fmt: skip
             return torch.from_numpy(np.stack([deepened(each) for each in cut] if self.deep else cut)).permute(
                 0, 3, 1, 2
             )
@@ -192,14 +193,16 @@ def deepened(picture: np.ndarray) -> np.ndarray:
     return picture if picture.dtype == np.uint16 else picture.astype(np.uint16) * np.uint16(257)
 
 
-def window(pixels: np.ndarray, place: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
-    """A square of one picture of a pack, side,side,3, reflected where it reaches outside."""
-    picture, (top, left) = picture_at(pixels, place), corner
-    height, width = picture.shape[:2]
-    if 0 <= top <= height - side and 0 <= left <= width - side:
-        return picture[top : top + side, left : left + side]
-    rows, columns = (reflected(at + np.arange(side), length) for at, length in ((top, height), (left, width)))
-    return np.asarray(picture[rows[:, None], columns])
+def window(pixels: Any, place: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
+    """A square of one picture of a pack, side,side,3, reflected where it reaches outside. It reads its rows alone."""
+    (offset, height, width, size), (top, left) = place, corner
+    inside = 0 <= top <= height - side and 0 <= left <= width - side
+    rows = np.arange(top, top + side) if inside else reflected(top + np.arange(side), height)
+    first, last = rows.min(), rows.max() + 1
+    band = picture_at(pixels, np.array([offset + first * width * size, last - first, width, size]))
+    if inside:
+        return band[:, left : left + side]
+    return np.asarray(band[(rows - first)[:, None], reflected(left + np.arange(side), width)])
 
 
 def reflected(index: np.ndarray, length: Any) -> np.ndarray:

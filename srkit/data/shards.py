@@ -2,7 +2,7 @@
 
 `srkit data pack` writes them with `shards.json`, which says what they hold, into a folder or to any
 address fsspec knows (s3://, gs://, hf://, ...). From such an address a rank copies its own shards into
-the cache, once.
+the cache, once, as far as there is room (`shard_copies`).
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from srkit.components import Pair, PairSequence
+from srkit.data.shard_copies import Shard, opened
 from srkit.data.store import LAYOUT, Progress, Store, digest_of, forget, read_pack, write_pack
 from srkit.errors import DataError, UsageError, one_line
-from srkit.files import packs_folder
 
 INDEX = "shards.json"
 FORMAT = 1
@@ -60,32 +60,27 @@ class Shards:
     def fingerprint(self) -> str:
         return digest_of(self.index)
 
-    def stores(self, rank: int, size: int) -> list[Store]:
-        """The packs of rank `rank` of `size`. UsageError where there are fewer shards than ranks."""
+    def stores(self, rank: int, size: int, progress: Progress = lambda done, total: None) -> list[Store]:
+        """The packs of rank `rank` of `size`. UsageError where there are fewer shards than ranks.
+
+        progress(done, total) is called with the bytes that are copied.
+        """
         shards = self.index["shards"]
         if len(shards) < size:
             raise UsageError(f"{len(shards)} shards cannot be shared by {size} ranks; pack with --shards {size}")
-        return [self.open(shard) for shard in shards[rank::size]]
+        wanted = [Shard(self.files, f"{self.folder}/{each['file']}", each["bytes"]) for each in shards[rank::size]]
+        return [mapped(shard) for shard in wanted] if is_local(self.files) else opened(wanted, progress)
 
-    def open(self, shard: dict[str, Any]) -> Store:
-        source = f"{self.folder}/{shard['file']}"
-        path = Path(source)
-        if not is_local(self.files):
-            path = packs_folder() / shard["file"]
-            if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-                try:
-                    self.files.get_file(source, str(temporary))
-                    os.replace(temporary, path)
-                finally:
-                    temporary.unlink(missing_ok=True)
-        try:
-            if path.stat().st_size != shard["bytes"]:
-                raise DataError(f"'{source}' has {path.stat().st_size:,} bytes, not {shard['bytes']:,}; pack it again")
-            return read_pack(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"'{source}' is not a whole shard: {one_line(error)}") from None
+
+def mapped(shard: Shard) -> Store:
+    """The pack of a shard that is a file here. DataError where it is not whole."""
+    path = Path(shard.source)
+    try:
+        if path.stat().st_size != shard.bytes:
+            raise DataError(f"'{path}' has {path.stat().st_size:,} bytes, not {shard.bytes:,}; pack it again")
+        return read_pack(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' is not a whole shard: {one_line(error)}") from None
 
 
 def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, about: str, progress: Progress) -> str:
@@ -105,7 +100,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
         files.makedirs(folder, exist_ok=True)
         for number in range(count):
             part = Subset(pairs, range(number, len(pairs), count))
-            name = f"shard-{number:05d}-of-{count:05d}-{key}.pack"
+            name = f"shard-{number:05d}-of-{count:05d}-{key}.pack"  # as `shard_copies` knows it
             if not files.exists(f"{folder}/{name}"):
                 with tempfile.TemporaryDirectory(dir=folder if is_local(files) else None) as place:
                     pack = Path(place) / name

@@ -35,13 +35,14 @@ Progress = Callable[[int, int], None]
 class Store:
     """pixels: N,3 uint8, mapped from the pack. lr, hr: for each picture offset, height, width, bytes of a value (n,4).
 
+    Pixels that stay at an address (`FarPixels`) are read by slices alone; `here` is then False.
     given: the dataset brought its own LR. has_lr: False where only HR was packed; `lr` then has sizes alone.
     left_out: the names of pictures too small for the scale.
     """
 
     path: Path
     names: list[str]
-    pixels: np.ndarray
+    pixels: Any
     lr: np.ndarray
     hr: np.ndarray
     given: bool = False
@@ -50,6 +51,10 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def here(self) -> bool:
+        return isinstance(self.pixels, np.ndarray)
 
     def without(self, indices: Collection[int]) -> "Store":
         """The same pack without some pictures, which are then left out."""
@@ -63,10 +68,10 @@ class Store:
         return picture_at(self.pixels, getattr(self, which)[index])
 
 
-def picture_at(pixels: np.ndarray, place: np.ndarray) -> np.ndarray:
+def picture_at(pixels: Any, place: np.ndarray) -> np.ndarray:
     """H,W,3 uint8 or uint16 of a pack's pixels. place: offset, height, width, bytes of a value."""
     offset, height, width, size = (int(number) for number in place)
-    values = pixels[offset : offset + height * width * size].reshape(-1)
+    values: np.ndarray = pixels[offset : offset + height * width * size].reshape(-1)
     return (values if size == 1 else values.view("<u2")).reshape(height, width, 3)
 
 
@@ -133,15 +138,32 @@ def digest_of(about: Any) -> str:
 
 def read_pack(path: Path) -> Store:
     """Map a pack. Raises OSError if it does not exist, ValueError if it is incomplete."""
+
+    def read(start: int, end: int) -> bytes:
+        file.seek(start)
+        return file.read(end - start)
+
     with open(path, "rb") as file:
-        file.seek(-16, os.SEEK_END)
-        length, magic = int.from_bytes(file.read(8), "little"), file.read(8)
-        if magic != MAGIC:
-            raise ValueError(f"'{path}' is not a pack")
-        end = file.seek(-16 - length, os.SEEK_END)
-        index = json.loads(file.read(length))
+        index, end = read_index(read, os.fstat(file.fileno()).st_size)
     # Copy-on-write, because torch requires writable memory; nothing is written.
-    pixels = np.memmap(path, np.uint8, "c", shape=(end // 3, 3))
+    return store_of(path, np.memmap(path, np.uint8, "c", shape=(end // 3, 3)), index)
+
+
+def read_index(read: Callable[[int, int], bytes], size: int) -> tuple[dict[str, Any], int]:
+    """The index of a pack of `size` bytes, and where its pixels end. read(start, end) gives bytes of it.
+
+    ValueError if it is incomplete.
+    """
+    tail = read(max(size - 16, 0), size)
+    if tail[8:] != MAGIC:
+        raise ValueError("it is not a pack")
+    end = size - 16 - int.from_bytes(tail[:8], "little")
+    if end < 0:
+        raise ValueError("its index is longer than it is")
+    return json.loads(read(end, size - 16)), end
+
+
+def store_of(path: Path, pixels: Any, index: dict[str, Any]) -> Store:
     lr, hr = (np.array(with_size(index[which]), dtype=np.int64).reshape(-1, 4) for which in ("lr", "hr"))
     given, has_lr, left_out = index["given"], index["has_lr"], index.get("left_out", [])
     return Store(path, index["names"], pixels, lr, hr, given=given, has_lr=has_lr, left_out=left_out)

@@ -17,6 +17,8 @@ from srkit.data.degrade import Degraded, Degrader, Step
 from srkit.data.maker import MAKERS, looked_at, made_by, set_made_by
 from srkit.data.pairs import described, few, open_dataset
 from srkit.data.sampler import Batches, Sampler
+from srkit.data.shard_copies import told_far
+from srkit.data.shards import Shards
 from srkit.data.store import Store, packed
 from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_line
 from srkit.evaluate import protocol as protocols
@@ -24,6 +26,7 @@ from srkit.evaluate.score import Metrics
 from srkit.evaluate.selection import Selection, labels_of, selections_of
 from srkit.nets import build_net, in_memory_format, out_of_memory
 from srkit.plugins import Choice, Registry, check_scales
+from srkit.progress import MB
 from srkit.run import Part, Run, metrics_of
 from srkit.train.asked import needed_by
 from srkit.train.distributed import World
@@ -408,7 +411,10 @@ def say_left_out(display: Display, than: str, names: Sequence[str]) -> None:
 def look_at(run: Run, samplers: Mapping[int, Sampler], validation: Sequence[ValidationSet], display: Display) -> None:
     """Say what a quick look at the pairs finds wrong."""
     for scale, sampler in samplers.items():
-        firsts = {number: store for store, number in zip(reversed(sampler.stores), reversed(sampler.sets), strict=True)}
+        numbered = list(zip(sampler.stores, sampler.sets, strict=True))
+        firsts = {number: store for store, number in reversed(numbered) if store.here}
+        if len(firsts) < len(set(sampler.sets)):
+            display.say("no quick look at the pairs of a dataset that stays at its address")
         for first in firsts.values():
             found = {
                 f"{finding.severity}: {finding.name}: {finding.text} (srkit data check looks at all)"
@@ -495,8 +501,7 @@ def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display,
         pairs = validated_pairs(run, registry, part, pairs, scale)
     display.say(f"{'train' if trains else 'validation'} x{scale}: {described(pairs)}")
     if trains and hasattr(pairs, "stores"):
-        stores: list[Store] = pairs.stores(world.rank, world.size)
-        return stores
+        return own_stores(pairs, part, display, world)
     choice = registry.choose("dataset", part.name, part.options)
     what = f"packing {part.root or choice.label} x{scale}"
     low_res = not trains or run.make_low_res == "store"
@@ -514,6 +519,21 @@ def pack(run: Run, registry: Registry, part: Part, scale: int, display: Display,
     if trains and store.given and run.degradation:
         display.say(f"the LR that '{part.root or choice.label}' brings is not used: [[degradation]] makes LR of HR")
     return [store]
+
+
+def own_stores(pairs: Any, part: Part, display: Display, world: World) -> list[Store]:
+    """The packs of this rank, of data that is in shards. What is not here is said."""
+    if not isinstance(pairs, Shards):
+        stores: list[Store] = pairs.stores(world.rank, world.size)
+        return stores
+
+    def progress(done: int, total: int) -> None:
+        display.packing(f"copying shards of {part.root}, MB", done // MB, total // MB)
+
+    stores = pairs.stores(world.rank, world.size, progress)
+    if text := told_far(stores):
+        display.say(text)
+    return stores
 
 
 def validated_pairs(run: Run, registry: Registry, part: Part, pairs: PairSequence, scale: int) -> PairSequence:

@@ -20,6 +20,7 @@ from srkit.evaluate.statistics import mean
 from srkit.nets import native_precision
 from srkit.train import state
 from srkit.train.assemble import Display, Trainee, ValidationSet
+from srkit.train.copying import Copier
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
 from srkit.upscale.wrap import FAR, make_upscaler
@@ -49,9 +50,11 @@ class Keeper:
         display: Display,
         limits: Limits,
         trackers: Sequence[Any] = (),
+        copier: Copier | None = None,
     ):
         self.trainee, self.run, self.selection = trainee, trainee.run, trainee.selection
         self.folder, self.world, self.display, self.limits, self.trackers = folder, world, display, limits, trackers
+        self.copier = copier
         self.best: tuple[float, int] | None = None  # score and step
         self.score: float | None = None  # of the latest validation, over all scales
         self.by_scale: dict[int, float] = {}  # of the latest validation, and of the best one
@@ -223,6 +226,8 @@ class Keeper:
 
     def save(self, ending: bool) -> None:
         """The training state first, since it is what a resume needs; then the weights to use."""
+        if self.copier and self.copier.failure and not ending:
+            self.once(f"{self.copier.failure}; the training goes on and tries again with each state", topic="copy")
         if self.finite_weights():  # else the next steps are bad ones, and what is saved stays good
             self.keep(self.everything, must=ending)
 
@@ -262,6 +267,8 @@ class Keeper:
             write_state()
             checkpoint.save_tensors(self.folder / "last.safetensors", *snapshot)
             write_best()
+            if self.copier:
+                self.copier.offer()
 
         return write
 
@@ -303,6 +310,11 @@ class Keeper:
         with self.trainee.averaged():
             tensors = self.trainee.scored.state_dict()
             return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}, about
+
+    def finish_copy(self) -> None:
+        """Wait until the copy has all. SrkitError where it has not."""
+        if self.copier:
+            self.copier.close(self.display.say)
 
     def close(self) -> None:
         self.written()

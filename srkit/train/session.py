@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.filesize import decimal
 from torch import Tensor, nn
 
+from srkit.data.shard_copies import bytes_read
 from srkit.errors import SrkitError, UsageError, one_line
 from srkit.files import write_atomically
 from srkit.nets import forward_of, native_precision, out_of_memory, parameter_count, precision_on
@@ -16,6 +18,7 @@ from srkit.plugins import Registry
 from srkit.run import Run, read_run_file
 from srkit.train import initial, state
 from srkit.train.assemble import BAD_IN_A_ROW, Display, Trainee, assemble, build_part
+from srkit.train.copying import Copier, place_of
 from srkit.train.distributed import World
 from srkit.train.keeper import Keeper, Limits
 from srkit.train.log import with_log
@@ -78,12 +81,16 @@ def run_training(
     resident: str = "auto",
     force: bool = False,
     precision: str | None = None,
+    copy_to: str = "",
 ) -> Outcome:
     """Train `run`, a resolved one, in `folder`. precision: what this session is asked to go on in, as `settled`.
 
+    copy_to: where a `Copier` keeps a copy of the folder; empty for none.
+
     The folder is made, and run.toml written, only when everything the run names is there and fits.
     Raises UsageError for what does not fit together, DataError and ImageError for bad pictures,
-    CheckpointError where the folder cannot be written, SrkitError where the training diverges for good.
+    CheckpointError where the folder cannot be written, SrkitError where the training diverges for good, or where it is
+    done and the last state cannot be copied.
     """
     limits, world = limits or Limits(), world or World()
     run = world.collect(settled(run, folder, device, precision))[0]
@@ -98,11 +105,15 @@ def run_training(
     if world.main:
         make_folder(folder, run)
     trackers = with_log(folder, named_trackers(run, registry, folder)) if world.main else []
-    keeper = Keeper(trainee, folder, world=world, display=display, limits=limits, trackers=trackers)
+    copier = Copier(folder, place_of(copy_to, folder)) if copy_to and world.main else None
+    keeper = Keeper(trainee, folder, world=world, display=display, limits=limits, trackers=trackers, copier=copier)
     keeper.take_up(about)
+    if copier and about:
+        copier.offer()  # what the session before could not copy
     tell_precision(keeper, about)
     if keeper.step >= run.steps:
         keeper.close()
+        keeper.finish_copy()
         return Outcome(keeper.step, "finished", keeper.best, keeper.best_by_scale, run)
 
     forward = forward_for_training(trainee, world)
@@ -112,6 +123,7 @@ def run_training(
             keeper.state()()  # so that there is always a state to step back to, and a disk to write on
         while not trained(trainee, forward, keeper):
             step_back(keeper)
+        tell_far(trainee, world, display)
     except Exception as error:
         keeper.written()
         if world.main:
@@ -121,6 +133,7 @@ def run_training(
         raise
     finally:
         keeper.close()
+    keeper.finish_copy()
     return Outcome(keeper.step, keeper.reason, keeper.best, keeper.best_by_scale, run)
 
 
@@ -169,7 +182,7 @@ def begin(
 
     force: start from weights of which little fits, too.
     """
-    about = state.load_state(folder, trainee.parts())
+    about = loaded(folder, trainee, world)
     if about:
         restride(trainee.optimizer)
         display.say(f"resumed at step {about['step']:,}{other_ranks(about, world)}")
@@ -183,6 +196,19 @@ def begin(
         for line in report.table():
             display.say(f"  {line}")
     return {}
+
+
+def loaded(folder: Path, trainee: Trainee, world: World) -> dict[str, Any] | None:
+    """`load_state` on all ranks. UsageError where they do not see the same one."""
+    about = state.load_state(folder, trainee.parts())
+    steps = world.collect(about["step"] if about else None)
+    if len(set(steps)) > 1:
+        seen = sorted({"none" if step is None else f"that of step {step:,}" for step in steps})
+        raise UsageError(
+            f"the ranks see different states in '{folder}' ({', '.join(seen)}); --out must be one folder that all "
+            "machines see"
+        )
+    return about
 
 
 def told(trainee: Trainee, folder: Path, world: World) -> str:
@@ -199,6 +225,13 @@ def told(trainee: Trainee, folder: Path, world: World) -> str:
         f"on {trainee.device} in {run.precision}{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
         f"{trainee.pictures} pictures of {trained}, validated on {held_out}, {run.steps:,} steps, into {folder}"
     )
+
+
+def tell_far(trainee: Trainee, world: World, display: Display) -> None:
+    """Say how much was read of shards that stay at their address, by all ranks."""
+    read = sum(bytes_read(sampler.stores) for sampler in trainee.batches.samplers.values())
+    if total := sum(world.collect(read)):
+        display.say(f"{decimal(total)} of patches were read at the address of their shards")
 
 
 def forward_for_training(trainee: Trainee, world: World) -> Callable[[Tensor, int], Tensor]:
@@ -257,7 +290,7 @@ def step_back(keeper: Keeper) -> None:
     what = f"{BAD_IN_A_ROW} steps in a row up to step {at:,} gave no usable gradient"
     keeper.written()
     keeper.world.collect(None)  # no rank reads while another still writes
-    about = state.load_state(keeper.folder, trainee.parts())
+    about = loaded(keeper.folder, trainee, keeper.world)
     restride(trainee.optimizer)
     trainee.guard.bad = 0
     tried = keeper.retreats

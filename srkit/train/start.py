@@ -30,7 +30,8 @@ class Session:
     out: folder of a new run, or None for a free one below `runs`. device: as `pick_device` takes it.
     max_seconds, save_seconds: when it ends early, and between two savings of the training state.
     resident: whether the pixels are kept on the accelerator. stop: what asks it to save and stop. quiet: no words.
-    force: start from the weights of `init_from` even where little of them fits.
+    force: start from the weights of `init_from` even where little of them fits. copy_to: address of a copy of the run,
+    as `srkit.train.copying` keeps it; empty for none.
     """
 
     out: Path | None = None
@@ -41,6 +42,7 @@ class Session:
     stop: Stop
     quiet: bool = False
     force: bool = False
+    copy_to: str = ""
 
     def __post_init__(self) -> None:
         if self.resident not in RESIDENT:
@@ -87,6 +89,10 @@ def start(registry: Registry, run: Run, session: Session) -> Trained:
     """Train a planned run in a new folder. Errors as `run_training`."""
     from srkit.train.session import new_folder
 
+    if session.copy_to:
+        from srkit.train.copying import check_free
+
+        check_free(session.copy_to, session.out)
     return hold(registry, run, session, lambda: new_folder(session.out, run, registry))
 
 
@@ -99,6 +105,7 @@ def resume(
     """
     from srkit.train.session import reopen
 
+    take_up_copy(session, folder)
     if not folder.is_dir():
         raise missing_path(folder, "folder")
     return hold(registry, reopen(folder, steps), session, lambda: folder, precision)
@@ -111,14 +118,23 @@ def start_or_go_on(registry: Registry, run: Run, session: Session) -> Trained:
     """
     from srkit.train.session import holds_run, reopen
 
-    if session.out is None:
+    if (folder := session.out) is None:
         raise UsageError("--resume auto goes on with what a folder holds: name it by --out")
-    if not holds_run(session.out):
+    take_up_copy(session, folder)
+    if not holds_run(folder):
         return start(registry, run, session)
-    there = reopen(session.out)
+    there = reopen(folder)
     if different := differences(there.to_dict(), run.to_dict()):
-        raise UsageError(f"'{session.out}' holds another run: {'; '.join(different)}; name another --out")
-    return resume(registry, session.out, session)
+        raise UsageError(f"'{folder}' holds another run: {'; '.join(different)}; name another --out")
+    return hold(registry, there, session, lambda: folder)
+
+
+def take_up_copy(session: Session, folder: Path) -> None:
+    """Bring what is further in the run's copy, if it has one."""
+    if session.copy_to:
+        from srkit.train.copying import bring
+
+        bring(session.copy_to, folder, session.quiet)  # by one rank of each machine, which says it
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], inside: str = "") -> list[str]:
@@ -160,5 +176,6 @@ def hold(
                 resident=session.resident,
                 force=session.force,
                 precision=precision,
+                copy_to=session.copy_to,
             )
         return Trained(outcome.run, folder, outcome, world.main)

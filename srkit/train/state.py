@@ -31,7 +31,8 @@ def write_state(folder: Path, step: int, tensors: Mapping[str, Tensor], about: M
     save_tensors(folder / state_name(step), tensors, {**about, "step": step})
     # The state before the first step is no newest-but-one to fall back on: that would be to begin again.
     for old in [path for path in states(folder)[:-1] if path.name == state_name(0)] + states(folder)[:-STATES_KEPT]:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):  # on Windows, while it is copied; it goes with the next one
+            old.unlink()
 
 
 def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,0 +1,197 @@
+"""A run's copy at an address: a fresh machine goes on from it, bit for bit, and an address that fails ends nothing."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import fsspec
+
+from srkit.checkpoint import read_tensors
+from srkit.train import copying, state
+from srkit.train.copying import Copier, Place
+
+from .conftest import SMALL
+from .test_kill import TWO_RANKS, finish, kill_at
+
+WORDS = [*SMALL, "--device", "cpu", "--steps", "60", "--set", "validate_every=20", "--set", "ema=0.9"]
+OFTEN = ["--save-every", "0.05s"]
+
+
+def equal(one: Path, two: Path) -> bool:
+    a, b = read_tensors(one), read_tensors(two)
+    return a.keys() == b.keys() and all(a[name].equal(b[name]) for name in a)
+
+
+def steps_at(place: str) -> list[int]:
+    return [int(name[6:14]) for name in Place(place).names() if name.startswith("state-")]
+
+
+def test_killed_and_gone_on_from_the_copy_alone(tmp_path):
+    """Two ranks, of which one writes, brings and speaks."""
+    copy = ["--copy-to", f"file://{tmp_path}/far", *OFTEN]
+    finish(TWO_RANKS, [*WORDS, "--out", "whole"])
+    kill_at(TWO_RANKS, [*WORDS, *copy], tmp_path / "run", 10)
+    for _ in range(100):
+        if steps_at("far"):
+            break
+        time.sleep(0.05)
+    assert 0 < max(steps_at("far")) < 60
+    shutil.rmtree("run")
+    done = subprocess.run(
+        [*TWO_RANKS, *WORDS, *copy, "--resume", "auto", "--out", "run"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("brought the run from file://") == 1, "the rank that does it says it"
+    assert "resumed at step" in done.stderr
+    for place in ("run", "far"):
+        for name in ("last.safetensors", "best.safetensors"):
+            assert equal(Path("whole", name), Path(place, name)), f"{place}/{name}"
+    assert max(steps_at("far")) == 60
+    assert len(steps_at("far")) <= state.STATES_KEPT
+    files = {"run.toml", "log.jsonl", "best.safetensors", "last.safetensors"}
+    assert {path.name for path in Path("far").iterdir() if not path.name.startswith("state-")} == files
+    assert Path("far/log.jsonl").read_text() == Path("run/log.jsonl").read_text()
+
+
+def test_the_further_one_is_gone_on_with(run_srkit):
+    """A machine that comes back with an older state takes the newer one; one that is further keeps its own."""
+    words, copy = ["train", *WORDS, "--resume", "auto"], ["--copy-to", "memory://further"]
+    assert run_srkit(*words, "--out", "run", *copy, "--max-time", "0.001s")[0] == 0
+    shutil.copytree("run", "old")
+    (first,) = steps_at("memory://further")
+    assert run_srkit(*words, "--out", "run", *copy)[0] == 0
+    code, out, err = run_srkit(*words, "--out", "old", *copy)
+    assert code == 0, err
+    assert "brought the run from memory://further, at step 60" in err
+    assert "60 of 60 steps done" in out
+    files = fsspec.filesystem("memory")
+    files.rm("/further/state-00000060.safetensors")
+    assert run_srkit(*words, "--out", "old", *copy)[0] == 0
+    assert steps_at("memory://further") == [first, 60], "what was not there is copied, of a run that is finished too"
+
+
+def test_a_torn_state_is_passed_over(run_srkit):
+    """An address that shows what is half-written: no object store, but some of fsspec's file systems."""
+    words, copy = ["train", *WORDS, "--resume", "auto"], ["--copy-to", "memory://torn"]
+    assert run_srkit(*words, "--out", "run", *copy)[0] == 0
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/torn/state-00000099.safetensors", bytes(files.cat_file("/torn/state-00000060.safetensors"))[:-9])
+    code, out, err = run_srkit(*words, "--out", "fresh", *copy)
+    assert code == 0, err
+    assert "'memory://torn/state-00000099.safetensors' is not whole; the one before it is taken" in err
+    assert "60 of 60 steps done" in out
+    assert not list(Path("fresh").glob(".*"))
+
+
+def test_wrong_copies_are_said(run_srkit, monkeypatch):
+    words = ["train", *WORDS, "--max-time", "0.001s"]
+    assert run_srkit(*words, "--out", "run", "--copy-to", "memory://words")[0] == 0
+    for more, told in (
+        (["--out", "other", "--copy-to", "memory://words"], "'memory://words' already holds a run; go on with it by"),
+        (["--out", "other", "--copy-to", "nothing://words"], "'nothing://words' cannot be opened"),
+        (["--out", "other", "--copy-to", "other"], "--copy-to 'other' is the run's own folder"),
+        (["--out", "run", "--resume", "auto", "--set", "lr=2e-3", "--copy-to", "memory://words"], "lr is 0.001 there"),
+    ):
+        code, _, err = run_srkit(*words, *more)
+        assert code == 2
+        assert told in err
+    assert not Path("other").exists()
+    assert run_srkit(*words, "--set", "lr=3e-3", "--out", "third")[0] == 0
+    code, _, err = run_srkit("train", "--resume", "third", "--copy-to", "memory://words")
+    assert code == 2
+    assert "'memory://words' holds another run than 'third': lr is 0.001 there and 0.003 here" in err
+
+    def denied(self, path, **words):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "ls", denied)
+    code, _, err = run_srkit(*words, "--resume", "auto", "--out", "other", "--copy-to", "memory://words")
+    assert code == 1, "it does not begin anew, to write over what may be there"
+    assert "'memory://words' cannot be read: PermissionError: Access Denied" in err
+
+
+def test_an_address_that_fails_ends_no_training(run_srkit, monkeypatch):
+    """ray-project/ray 47939. It is said once, tried again with each state, and an error at the end."""
+    files = type(fsspec.filesystem("memory"))
+    tried, put = [], files.put_file
+
+    def fails(self, source, target, **words):
+        tried.append(target)
+        if not mended:
+            raise ConnectionError("Slow Down")
+        put(self, source, target, **words)
+
+    monkeypatch.setattr(files, "put_file", fails)
+    for mended in ([], [True]):
+        words = ["train", *WORDS, *OFTEN, "--resume", "auto", "--out", "run", "--copy-to", "memory://failing"]
+        code, _, err = run_srkit(*words)
+        assert code == (0 if mended else 1), err
+        if not mended:
+            assert len(tried) > 2, "tried again"
+            assert err.count("Slow Down; the training goes on") == 1
+            assert "srkit train --resume run --copy-to memory://failing" in err
+            assert equal(Path("run/last.safetensors"), Path("run/last.safetensors"))
+            assert max(int(path.name[6:14]) for path in Path("run").glob("state-*")) == 60
+    assert steps_at("memory://failing") == [60]
+
+
+def test_a_slow_address_blocks_nothing_and_gets_the_newest(tmp_path, monkeypatch):
+    """marin-community/marin 9209: an upload that stalls. Its turn over, the newest state follows, not each between."""
+    going, sent = threading.Event(), []
+
+    def slow(self, source):
+        assert going.wait(10)
+        sent.append(source.name)
+
+    monkeypatch.setattr(Place, "put", slow)
+    copier = Copier(tmp_path, Place("memory://slow"))
+    (tmp_path / "run.toml").write_text("")
+    begun = time.monotonic()
+    for step in range(1, 20):
+        (tmp_path / state.state_name(step)).write_bytes(b"0" * step)
+        if step > 2:
+            (tmp_path / state.state_name(step - 2)).unlink()
+        copier.offer()
+    assert time.monotonic() - begun < 5
+    going.set()
+    copier.close(lambda text: None)
+    assert sent[-1] == state.state_name(19)
+    assert len([name for name in sent if name.startswith("state-")]) <= 2
+
+
+def test_what_was_gone_on_from_stays_until_a_newer_one_is_there(tmp_path, monkeypatch):
+    """Lightning-AI/pytorch-lightning 21813: the state that a run was resumed from was removed at the address."""
+    files = fsspec.filesystem("memory")
+    for step in (1, 2):
+        files.pipe_file(f"/kept/{state.state_name(step)}", b"whole")
+    copier = Copier(tmp_path, Place("memory://kept"))
+    (tmp_path / "run.toml").write_text("")
+    (tmp_path / state.state_name(3)).write_bytes(b"3")
+    put = Place.put
+    monkeypatch.setattr(Place, "put", lambda self, source: (_ for _ in ()).throw(OSError("no")))
+    copier.offer()
+    copier.queued.result()
+    assert copier.failure == "'memory://kept' cannot be written: OSError: no"
+    assert steps_at("memory://kept") == [1, 2]
+    monkeypatch.setattr(Place, "put", put)
+    copier.offer()
+    copier.queued.result()
+    assert steps_at("memory://kept") == [3]
+    copier.close(lambda text: None)
+    assert copying.is_whole(tmp_path / "run.toml") is False
+
+
+def test_ranks_that_see_different_folders_are_told(run_srkit, tmp_path):
+    """Two ranks, the second with a folder of its own that has no state."""
+    assert run_srkit("train", *WORDS, "--out", "run", "--max-time", "0.001s")[0] == 0
+    shutil.copytree("run", "elsewhere/run")
+    for path in Path("elsewhere/run").glob("state-*"):
+        path.unlink()
+    script = TWO_RANKS[2].replace("code = run", "rank == '1' and os.chdir('elsewhere'); code = run")
+    command = [sys.executable, "-c", script, "train", "--resume", "run", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "the ranks see different states in 'run' (none, that of step" in done.stderr
