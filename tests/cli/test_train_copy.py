@@ -1,20 +1,23 @@
 """A run's copy at an address: a fresh machine goes on from it, bit for bit, and an address that fails ends nothing."""
 
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
+import pytest
 
+from srkit import UsageError
 from srkit.checkpoint import read_tensors
 from srkit.train import copying, state
 from srkit.train.copying import Copier, Place
+from srkit.train.distributed import World
+from srkit.train.session import loaded
+from tests.processes import Running
 
 from .conftest import SMALL
-from .test_kill import TWO_RANKS, finish, kill_at
 
 WORDS = [*SMALL, "--device", "cpu", "--steps", "60", "--set", "validate_every=20", "--set", "ema=0.9"]
 OFTEN = ["--save-every", "0.05s"]
@@ -30,22 +33,19 @@ def steps_at(place: str) -> list[int]:
 
 
 def test_killed_and_gone_on_from_the_copy_alone(tmp_path):
-    """Two ranks, of which one writes, brings and speaks."""
+    """Two ranks, of which one writes, and one brings and says it."""
     copy = ["--copy-to", f"file://{tmp_path}/far", *OFTEN]
-    finish(TWO_RANKS, [*WORDS, "--out", "whole"])
-    kill_at(TWO_RANKS, [*WORDS, *copy], tmp_path / "run", 10)
-    for _ in range(100):
-        if steps_at("far"):
-            break
-        time.sleep(0.05)
-    assert 0 < max(steps_at("far")) < 60
+    assert Running("train", *WORDS, "--out", "whole", ranks=2).finish()[0] == 0
+    killed = Running("train", *WORDS, *copy, "--out", "run", ranks=2)
+    while killed.ranks[0].is_alive() and max(steps_at("far"), default=0) < 10:
+        time.sleep(0.005)
+    killed.kill_at(0, "run")
+    assert max(steps_at("far")) < 60
     shutil.rmtree("run")
-    done = subprocess.run(
-        [*TWO_RANKS, *WORDS, *copy, "--resume", "auto", "--out", "run"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("brought the run from file://") == 1, "the rank that does it says it"
-    assert "resumed at step" in done.stderr
+    code, said = Running("train", *WORDS, *copy, "--resume", "auto", "--out", "run", ranks=2).finish()
+    assert code == 0, said
+    assert said.count("brought the run from file://") == 1
+    assert "resumed at step" in said
     for place in ("run", "far"):
         for name in ("last.safetensors", "best.safetensors"):
             assert equal(Path("whole", name), Path(place, name)), f"{place}/{name}"
@@ -184,14 +184,12 @@ def test_what_was_gone_on_from_stays_until_a_newer_one_is_there(tmp_path, monkey
     assert copying.is_whole(tmp_path / "run.toml") is False
 
 
-def test_ranks_that_see_different_folders_are_told(run_srkit, tmp_path):
-    """Two ranks, the second with a folder of its own that has no state."""
-    assert run_srkit("train", *WORDS, "--out", "run", "--max-time", "0.001s")[0] == 0
-    shutil.copytree("run", "elsewhere/run")
-    for path in Path("elsewhere/run").glob("state-*"):
-        path.unlink()
-    script = TWO_RANKS[2].replace("code = run", "rank == '1' and os.chdir('elsewhere'); code = run")
-    command = [sys.executable, "-c", script, "train", "--resume", "run", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert "the ranks see different states in 'run' (none, that of step" in done.stderr
+def test_ranks_that_see_different_folders_are_told(tmp_path):
+    class Two(World):
+        def collect(self, mine):
+            return [mine, 5]
+
+    with pytest.raises(
+        UsageError, match=r"the ranks see different states in '.*' \(none, that of step 5\); --out must"
+    ):
+        loaded(tmp_path, SimpleNamespace(parts=dict), Two())
