@@ -95,9 +95,9 @@ def upscale(
     from srkit_ray.upscale import Wanted
     from srkit_ray.upscale import upscale as run
 
-    check(receipt=receipt, protect=protect)
+    check(receipt=receipt, protect=protect, profile=profile)
     load = {
-        "model": model or None, "scale": int(scale) if scale and scale == int(scale) else None,
+        "model": model or None, "scale": int(scale) if scale and scale.is_integer() else None,
         "device": "cuda" if gpus else "cpu", "tile": tile, "ensemble": self_ensemble, "keep_colour": keep_colour,
         "precision": precision, "backend": backend,
     }  # fmt: skip
@@ -107,20 +107,22 @@ def upscale(
         "background": background, "profile": profile, "strip": strip, "receipt": receipt, "protect": protect,
         "strength": strength, "range": pixel_range, "max_pixels": max_pixels,
     }  # fmt: skip
-    options = {key: value for key, value in given.items() if value not in (None, False)}
+    options = {key: value for key, value in given.items() if value is not None and value is not False}
     cluster = Cluster(address, workers, cores, gpus, dashboard)
     counts = run(Wanted(Place(source), Place(target), load, options, cluster), tell_json if as_json else tell_errors)
     tell_counts(counts)
 
 
-def check(*, receipt: str | None, protect: str | None) -> None:
-    """UsageError for what pictures of a folder cannot have each."""
+def check(*, receipt: str | None, protect: str | None, profile: str | None) -> None:
+    """UsageError for what is no such word, or what pictures of a folder cannot have each."""
     from srkit import UsageError
 
     if receipt not in (None, "xmp"):
         raise UsageError(f"a receipt is xmp here, within the picture, not '{receipt}'")
     if protect not in (None, "text"):
         raise UsageError(f"--protect is text here, a mask is of one picture: not '{protect}'")
+    if profile not in (None, "keep", "srgb"):
+        raise UsageError(f"--profile is keep or srgb, not '{profile}'")
 
 
 def tell_json(line: Mapping[str, Any]) -> None:

@@ -4,14 +4,18 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from srkit import Progress, load, say
+from PIL import Image
+
+from srkit import OutputError, Progress, SrkitError, Upscaler, load, say
 from srkit_ray.cluster import Attempts, Cluster, answers, counted, ray_running, workers_for
 from srkit_ray.manifest import Manifest, done_in
 from srkit_ray.places import WORK, Place, results_of
@@ -96,20 +100,22 @@ def make(
     counts: Counts,
     keep: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    """Have workers make the pictures, count them, and give each line to `keep`."""
+    """Have workers make the pictures, count them, and give each line to `keep`. OutputError where the disk is full."""
     begun = time.monotonic()
     with ray_running(wanted.cluster) as ray:
         workers = workers_for(ray, wanted.cluster)
         say(f"{counted(len(todo), 'picture')} to {counted(workers, 'worker')}; the model is loaded there first")
-        lines = all_lines(wanted, options, todo, workers)
-        first = next(lines)
-        counts.started, ready = time.monotonic() - begun, time.monotonic()
-        with Progress("upscaling", len(todo)) as progress:
-            for number, line in enumerate(chain([first], lines), 1):
-                counts.failed += bool(line["error"])
-                counts.made += not line["error"]
-                keep(line)
-                progress.at(number)
+        with closing(all_lines(wanted, options, todo, workers)) as lines:
+            first = next(lines)
+            counts.started, ready = time.monotonic() - begun, time.monotonic()
+            with Progress("upscaling", len(todo)) as progress:
+                for number, line in enumerate(chain([first], lines), 1):
+                    if line.pop("full"):
+                        raise OutputError(f"{line['error']}; the same command goes on")
+                    counts.failed += bool(line["error"])
+                    counts.made += not line["error"]
+                    keep(line)
+                    progress.at(number)
             counts.seconds = time.monotonic() - ready
 
 
@@ -121,8 +127,9 @@ def settled(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any], str]:
     """
     upscaler = load(**{**wanted.load, "device": "auto" if wanted.cluster.gpus else "cpu"})
     options = dict(wanted.options)
-    if not any(options.get(key) for key in SIZES):
+    if not any(key in options for key in SIZES):
         options["scale"] = float(upscaler.scale)
+    check(upscaler, options)
     weights = ""
     if upscaler.origin and os.path.isfile(upscaler.origin):
         with open(upscaler.origin, "rb") as file:
@@ -130,6 +137,18 @@ def settled(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any], str]:
     kept = {key: wanted.load[key] for key in OF_LOAD if wanted.load.get(key)}
     made_with = {"model": upscaler.name, "weights_sha256": weights, "device": wanted.load["device"]}
     return options, made_with | kept | options, in_names(upscaler.name)
+
+
+def check(upscaler: Upscaler, options: Mapping[str, Any]) -> None:
+    """SrkitError for options with which no picture can be made. What is wrong with one picture alone names it."""
+    with tempfile.TemporaryDirectory() as folder:
+        probe = os.path.join(folder, "probe.png")
+        Image.new("RGB", (16, 16)).save(probe)
+        try:
+            upscaler.upscale_file(probe, probe + suffix_of(options.get("format", "png")), **options)
+        except SrkitError as error:
+            if probe not in str(error):
+                raise
 
 
 def suffix_of(word: str) -> str:
@@ -151,7 +170,7 @@ def size_word(options: Mapping[str, Any]) -> str:
 
 def all_lines(
     wanted: Wanted, options: Mapping[str, Any], todo: Sequence[Mapping[str, str]], workers: int
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """A line for every picture, in any order."""
     import ray
 

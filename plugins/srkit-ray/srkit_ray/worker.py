@@ -1,5 +1,6 @@
 """What runs on a worker: a model that was loaded once, and pictures one after the other."""
 
+import errno
 import platform
 import posixpath
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 
 from srkit_ray.places import WORK, Place, first_line
 
+#: Of a disk that takes nothing more, as errors have it: the next picture would hear the same.
+FULL = tuple(f"[Errno {code}]" for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 TRIES = 2  # more times that a picture is begun with which a worker died
 
 
@@ -35,7 +38,10 @@ class Task:
 
 
 class Worker:
-    """Called with `{"input": name, "output": name}`; gives a line of the manifest. A bad picture is such a line too."""
+    """Called with `{"input": name, "output": name}`; gives a line of the manifest, and `full`: is the disk?
+
+    A bad picture is such a line too.
+    """
 
     def __init__(self, task: Task):
         import torch
@@ -55,7 +61,7 @@ class Worker:
 
         if ray.get(self.task.attempts.begin.remote(row["input"])) > TRIES:
             error = f"a worker died with it {TRIES + 1} times: give it more memory, or a smaller --tile"
-            line = {**row, "width": 0, "height": 0, "seconds": 0.0, "error": error}
+            line = {**row, "width": 0, "height": 0, "seconds": 0.0, "error": error, "full": False}
         else:
             line = self.line(row)
         self.task.attempts.end.remote(row["input"])
@@ -74,10 +80,14 @@ class Worker:
             self.task.target.publish(made, row["output"])
             error = ""
         except Exception as problem:  # one bad picture costs no other
-            error = self.told(problem, row["input"], folder)
+            error = self.told(problem, row, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return line | {"seconds": round(time.perf_counter() - begun, 3), "error": error}
+        return line | {
+            "seconds": round(time.perf_counter() - begun, 3),
+            "error": error,
+            "full": any(word in error for word in FULL),
+        }
 
     def made(self, row: Mapping[str, str], folder: Path) -> Path:
         name = posixpath.basename(row["input"])
@@ -88,9 +98,14 @@ class Worker:
             self.task.source.read(row["input"], source)
         return self.upscaler.upscale_file(source, folder / posixpath.basename(row["output"]), **self.task.options)
 
-    def told(self, problem: Exception, name: str, folder: Path) -> str:
-        """An error in one line, with the picture's own name in the place of a copy's."""
-        text = first_line(problem).replace(str(folder / "in" / posixpath.basename(name)), self.task.source.shown(name))
+    def told(self, problem: Exception, row: Mapping[str, str], folder: Path) -> str:
+        """An error in one line, with the names that the user knows in the place of those in `folder`."""
         from srkit import SrkitError
 
+        text = first_line(problem)
+        for path, name in (
+            (folder / "in" / posixpath.basename(row["input"]), self.task.source.shown(row["input"])),
+            (folder / posixpath.basename(row["output"]), self.task.target.shown(row["output"])),
+        ):
+            text = text.replace(str(path), name)
         return text if isinstance(problem, SrkitError) else f"{type(problem).__name__}: {text}"

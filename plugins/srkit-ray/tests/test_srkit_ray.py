@@ -8,17 +8,25 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
+from srkit_ray import command
 from srkit_ray.bench import keep, results_folder
 from srkit_ray.manifest import Manifest, done_in, lines_of
 from srkit_ray.places import WORK, Place, results_of
+from srkit_ray.upscale import check
+from srkit_ray.worker import Worker
 
 import srkit
+from srkit.cli import run as command_line
+from srkit.cli.upscale import upscale
 
 pytest_plugins = "srkit.testing.pytest_plugin"
 
@@ -141,14 +149,118 @@ def test_results_of_other_options_are_refused(tmp_path):
         done_in(Place(str(tmp_path)), {"model": "edsr", "scale": 4.0, "strength": 0.5})
 
 
-@pytest.mark.parametrize("words", [["--receipt", "sidecar"], ["--protect", "mask.png"], ["--model", "edsr-smal"]])
-def test_wrong_words_cost_no_start_of_ray(tmp_path, words):
+def here(capsys, *words: object) -> tuple[int, str]:
+    """(exit code, what stderr said) of a command in this process."""
+    code = command_line([str(word) for word in words])
+    return code, capsys.readouterr().err
+
+
+WRONG = [
+    ["--receipt", "sidecar"], ["--protect", "mask.png"], ["--model", "edsr-smal"], ["--cores", "0"], ["--gpus", "1.5"],
+    ["--scale", "0"], ["--scale", "nan"], ["--depth", "9"], ["--profile", "CMYK"], ["--range", "bright"],
+    ["--strength", "2"], ["--tile", "-1"], ["--fit", "large"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_words_cost_no_start_of_ray(tmp_path, capsys, words):
     picture(tmp_path / "in" / "a.png", 0)
-    done = run("ray", "upscale", tmp_path / "in", tmp_path / "out", *words)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert words[1] in done.stderr
+    code, told = here(capsys, "ray", "upscale", tmp_path / "in", tmp_path / "out", *words)
+    assert code == 2
+    assert len(told.strip().splitlines()) == 1
+    assert words[0].strip("-") in told
+    assert words[1] in told
     assert not (tmp_path / "out").exists()
+
+
+def test_a_size_that_one_picture_has_not_is_no_wrong_word(capsys):
+    upscaler = srkit.load(MODEL, device="cpu")
+    check(upscaler, {"paper": "A2"})
+    check(upscaler, {"width": 30_000})
+
+
+@pytest.mark.parametrize("way", ["a file", "in a file", "busy"])
+def test_a_folder_that_cannot_be_had_costs_no_start_of_ray(tmp_path, capsys, way):
+    picture(tmp_path / "in" / "a.png", 0)
+    (tmp_path / "file").write_text("in the way")
+    out = {"a file": tmp_path / "file", "in a file": tmp_path / "file/out", "busy": tmp_path / "out"}[way]
+    with Place(str(out)).held() if way == "busy" else nullcontext():
+        code, told = here(capsys, "ray", "upscale", tmp_path / "in", out, "--model", "bicubic")
+    assert code == 1
+    assert f"'{out}'" in told.splitlines()[-1]
+    assert ("another command writes" if way == "busy" else "cannot be written") in told.splitlines()[-1]
+    assert not list(tmp_path.glob("out/.*")), "the lock goes with the command"
+
+
+def test_other_files_called_manifest_are_none(tmp_path):
+    (tmp_path / "manifest-of-photos.jsonl").write_text('{"input": "a"}\n')
+    assert done_in(Place(str(tmp_path)), {}) == (set(), 0)
+
+
+def test_two_commands_at_one_address_have_manifests_of_their_own(tmp_path):
+    place = Place(f"memory://{tmp_path.name}")
+    one, two = Manifest(place, {}, 0), Manifest(place, {}, 0)
+    for name, manifest in (("a", one), ("b", two), ("c", one)):
+        manifest.add(line(name))
+    one.close()
+    two.close()
+    assert done_in(place, {}) == ({"a", "b", "c"}, 2)
+
+
+FULL = """
+import resource, sys
+from srkit_ray.manifest import Manifest
+from srkit_ray.places import Place
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+manifest = Manifest(Place(sys.argv[1]), {}, 0)
+try:
+    while True:
+        manifest.add({"input": "a" * 100, "error": ""})
+except Exception as error:
+    print(type(error).__name__, error)
+finally:
+    manifest.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of files")
+def test_a_manifest_that_cannot_be_written_is_told_in_a_line(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "manifest-00001.jsonl"
+    assert done.stdout == f"OutputError '{path}' cannot be written: File too large; the same command goes on\n"
+    assert done_in(Place(str(tmp_path)), {}) == ({"a" * 100}, 1)
+
+
+def test_an_error_has_the_names_that_the_user_knows(tmp_path):
+    worker = Worker.__new__(Worker)
+    worker.task = SimpleNamespace(source=Place("s3://photos"), target=Place(str(tmp_path)))
+    row = {"input": "sub/a.png", "output": "sub/a_x2.png"}
+    copy, made = tmp_path / "work/in/a.png", tmp_path / "work/a_x2.png"
+    problem = srkit.OutputError(f"'{copy}': cannot write '{made}': full")
+    assert worker.told(problem, row, tmp_path / "work") == (
+        f"'s3://photos/sub/a.png': cannot write '{tmp_path / 'sub/a_x2.png'}': full"
+    )
+
+
+#: Options of srkit upscale that a folder has no use for, and what this command calls otherwise.
+NOT_HERE = {
+    "photos", "out", "name", "overwrite", "skip_existing", "repeat", "wrapper", "device", "confidence", "dry_run"
+}  # fmt: skip
+
+
+def options_of(function: Callable[..., None]) -> dict[str, tuple]:
+    """Name -> (how it is written, least, most)."""
+    hints = get_type_hints(function, include_extras=True)
+    found = {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+    return {name: (each.param_decls, each.min, each.max) for name, each in found.items()}
+
+
+def test_the_options_are_those_of_the_command():
+    ours, theirs = options_of(command.upscale), options_of(upscale)
+    assert set(theirs) - set(ours) == NOT_HERE
+    assert set(ours) - set(theirs) == {"source", "target", "workers", "cores", "gpus", "address", "dashboard"}
+    assert {name: ours[name] for name in ours.keys() & theirs} == {name: theirs[name] for name in ours.keys() & theirs}
 
 
 # Ray on this machine
@@ -225,6 +337,69 @@ def test_a_worker_and_the_driver_killed(tmp_path):
     plain = run("upscale", source, "-o", tmp_path / "plain", "--model", MODEL)
     assert plain.returncode == 0
     assert files_of(out) == files_of(tmp_path / "plain")
+
+
+@needs_ray
+def test_interrupted_in_a_line_and_gone_on_with(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(150):
+        picture(source / f"p{number:03}.png", number, (160, 120))
+    line = [sys.executable, "-m", "srkit", "ray", "upscale", str(source), str(out), "--model", MODEL]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(4, out, process)
+    busy = run("ray", "upscale", source, out, "--model", MODEL)
+    os.killpg(process.pid, signal.SIGINT)  # to all, as a terminal does
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "srkit: interrupted"
+    assert "Traceback" not in told
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert busy.returncode == 1
+    assert "another command writes into" in busy.stderr.splitlines()[-1]
+    before = len(manifest_of(out))
+    again = run("ray", "upscale", source, out, "--model", MODEL)
+    assert again.returncode == 0, again.stderr
+    assert f"{before} of 150 were done before" in again.stderr
+    assert len(manifest_of(out)) == 150
+
+
+DEADLY = """
+import os, torch
+from srkit import Model, hookimpl
+
+srkit_api = 1
+
+class Net(torch.nn.Module):  # kills its process where a picture is white
+    def forward(self, lr):
+        if lr.min() > 0.99:
+            os.kill(os.getpid(), 9)
+        return lr.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+def build(scale):
+    return Net()
+
+@hookimpl
+def srkit_models():
+    return [Model(name="deadly", build=build, scales=(2,), trainable=False)]
+"""
+
+
+@needs_ray
+def test_a_picture_that_kills_its_worker_each_time_is_a_line(tmp_path, install):
+    """Ray begins such work again for ever: ray-project/ray 41258, 51946."""
+    install("srkit-deadly", DEADLY)
+    source, out = tmp_path / "in", tmp_path / "out"
+    for number in range(5):
+        picture(source / f"p{number}.png", number)
+    Image.new("RGB", (32, 24), "white").save(source / "p2.png")
+    there = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "SRKIT_PLUGINS": "srkit-ray,srkit-deadly"}
+    done = run("ray", "upscale", source, out, "--model", "deadly", "--scale", 2, env=there)
+    assert done.returncode == 1, done.stderr
+    errors = {name: row["error"] for name, row in manifest_of(out).items()}
+    assert sorted(errors) == [f"p{number}.png" for number in range(5)]
+    assert errors.pop("p2.png").startswith("a worker died with it 3 times")
+    assert not any(errors.values())
+    assert len(files_of(out)) == 4
 
 
 @pytest.fixture(scope="module")
