@@ -11,8 +11,10 @@ from srkit.upscale.tiles import spans
 from srkit.upscale.wrap import make_upscaler, to_pixels, to_tensor
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize(("tile", "blocks", "width"), [(40, 8, 32), (48, 8, 32), (40, 16, 64)])
+@pytest.mark.parametrize(
+    ("tile", "blocks", "width", "scale"),
+    [(40, 8, 32, 2), (40, 8, 32, 3), (40, 8, 32, 4), (48, 8, 32, 2), (48, 8, 32, 3), (40, 16, 64, 2)],
+)
 def test_edsr_in_tiles_equals_edsr_whole(registry, photo, scale, tile, blocks, width):
     torch.manual_seed(0)
     model = registry.choose("model", "edsr", {"n_resblocks": blocks, "n_feats": width})

@@ -1,8 +1,10 @@
 """What MLflow's own client finds after a run is what `log.jsonl` and `run.toml` say."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +15,29 @@ from srkit import PluginError
 
 SMALL = [
     "--device", "cpu", "--set", "model.n_resblocks=1", "--set", "model.n_feats=4", "--set", "batch=2",
-    "--set", "patch=8", "--set", "validate_every=50", "--set", "lr=1e-3",
+    "--set", "patch=8", "--set", "validate_every=10", "--set", "lr=1e-3",
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def client(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory) -> Path:
+    """A store with MLflow's tables and nothing in them, which takes a second to make."""
     pytest.importorskip("sqlalchemy")
     mlflow = pytest.importorskip("mlflow")
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def client(tmp_path, monkeypatch, empty):
+    from mlflow import MlflowClient
+
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr("srkit.train.keeper.LOG_EVERY", 20)
+    with closing(sqlite3.connect(empty)) as made, closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy:
+        made.backup(copy)
+    return MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
 def only_run(client):
@@ -51,16 +66,16 @@ def pictures(client) -> dict[int, np.ndarray]:
 
 
 def test_figures_pictures_and_settings_are_those_of_the_run(run_srkit, tmp_path, client):
-    code, _, err = run_srkit("train", *SMALL, "--set", "tracker=mlflow", "--steps", "200", "--out", "a run")
+    code, _, err = run_srkit("train", *SMALL, "--set", "tracker=mlflow", "--steps", "40", "--out", "a run")
     assert code == 0, err
     assert {(key, step) for key, step, _ in found(client)} == {
-        *((key, step) for key in ("loss", "lr") for step in (100, 200)), *(("psnr_y", s) for s in (50, 100, 150, 200)),
+        *((key, step) for key in ("loss", "lr") for step in (20, 40)), *(("psnr_y", s) for s in (10, 20, 30, 40)),
     }  # fmt: skip
     assert found(client) == expected(tmp_path / "a run")
     shown = pictures(client)
-    assert list(shown) == [50, 100, 150, 200]
+    assert list(shown) == [10, 20, 30, 40]
     (last,) = (tmp_path / "a run" / "images").iterdir()
-    assert np.array_equal(shown[200], np.asarray(Image.open(last)))
+    assert np.array_equal(shown[40], np.asarray(Image.open(last)))
     run = only_run(client)
     assert (run.info.run_name, run.info.status) == ("a run", "FINISHED")
     settings = run.data.params
@@ -68,13 +83,13 @@ def test_figures_pictures_and_settings_are_those_of_the_run(run_srkit, tmp_path,
 
 
 def test_a_resumed_run_has_each_point_once(run_srkit, tmp_path, client):
-    """It goes on at step 120 twice: after a stop, and as after a kill, with points later than the checkpoint."""
+    """It goes on at step 24 twice: after a stop, and as after a kill, with points later than the checkpoint."""
     words = ["train", *SMALL, "--set", 'tracker=["mlflow"]']
-    assert run_srkit(*words, "--steps", "120", "--out", "run")[0] == 0
+    assert run_srkit(*words, "--steps", "24", "--out", "run")[0] == 0
     first = only_run(client).info.run_id
-    state = tmp_path / "run" / "state-00000120.safetensors"
+    state = tmp_path / "run" / "state-00000024.safetensors"
     early = state.read_bytes()
-    assert run_srkit("train", "--resume", "run", "--steps", "260")[0] == 0
+    assert run_srkit("train", "--resume", "run", "--steps", "52")[0] == 0
     before = found(client)
     assert before == expected(tmp_path / "run")
     assert only_run(client).info.run_id == first
@@ -83,25 +98,27 @@ def test_a_resumed_run_has_each_point_once(run_srkit, tmp_path, client):
     state.write_bytes(early)
     text = (tmp_path / "run" / "run.toml").read_text()
     (tmp_path / "run" / "run.toml").write_text(text.replace("lr = 0.001", "lr = 0.002"))  # so that the points differ
-    code, _, err = run_srkit("train", "--resume", "run", "--steps", "210")
+    code, _, err = run_srkit("train", "--resume", "run", "--steps", "42")
     assert code == 0
-    assert "resumed at step 120" in err
+    assert "resumed at step 24" in err
     after = found(client)
     assert after == expected(tmp_path / "run")
-    assert [p for p in after if p[1] <= 120] == [p for p in before if p[1] <= 120]
-    assert {step for _, step, _ in after} == {50, 100, 120, 150, 200, 210}
-    assert list(pictures(client)) == [50, 100, 120, 150, 200, 210]
+    assert [p for p in after if p[1] <= 24] == [p for p in before if p[1] <= 24]
+    assert {step for _, step, _ in after} == {10, 20, 24, 30, 40, 42}
+    assert list(pictures(client)) == [10, 20, 24, 30, 40, 42]
     assert client.get_run(first).info.lifecycle_stage == "deleted"
 
 
 def test_a_history_longer_than_one_request_is_carried_over_whole(tmp_path, client):
+    from mlflow.entities import Metric
     from srkit_mlflow.tracker import MLflow
 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.toml").write_text("scale = 2\n")
     first = MLflow(tmp_path / "run")
-    for step in range(1, 1100):
-        first.scalars(step, {"loss": 1 / step, "lr": 0.1})
+    first.scalars(1, {"loss": 1.0, "lr": 0.1})
+    values = [("loss", 1 / step, step) for step in range(2, 1100)] + [("lr", 0.1, step) for step in range(2, 1100)]
+    first.write([Metric(name, value, 0, step) for name, value, step in values])
     again = MLflow(tmp_path / "run")
     again.scalars(1050, {"loss": 7.0})
     again.close()

@@ -99,7 +99,8 @@ def test_equal_to_pyiqas_own_call_on_files(registry, shared, tmp_path, name, pro
     """The pictures the protocol leaves are whole numbers, so pyiqa can read the very same from PNG files."""
     ours, theirs = build(registry, srkit_name(name)), pyiqa.create_metric(name)
     reference = theirs.metric_mode == "FR"
-    for pair in set5(shared, ["butterfly"]):  # the smallest, as some take seconds
+    for pair in set5(shared, ["butterfly"]):
+        pair = [image[:180, :184] for image in pair]  # some take seconds of the whole, ms-ssim takes none below 161
         compared = protocol_named(protocol).apply(*pair, SCALE)
         paths = [tmp_path / "sr.png", tmp_path / "hr.png"]
         for path, image in zip(paths, compared, strict=True):

@@ -59,7 +59,7 @@ def test_a_reference_state_dict_gives_the_same_pixels(registry, preset, changes,
     own = model.build(scale).eval()
     own.load_state_dict(theirs.state_dict())
     with torch.inference_mode():
-        for height, width in ((48, 64), (8, 24), (8, 8)):
+        for height, width in ((24, 40), (8, 24), (8, 8)):
             lr = torch.rand(2, 3, height, width)
             expected = theirs(lr)
             torch.testing.assert_close(own(lr), expected, rtol=0, atol=1e-5)
@@ -123,12 +123,16 @@ def test_pixels_are_not_rounded_to_bfloat16_in_training(registry, upsampler):
 
 
 def test_it_keeps_the_contract(registry):
-    """srkit's conformance kit on a small one: sizes, types, memory formats, tiles bit for bit, export."""
+    """srkit's conformance kit on a small one: sizes, types, memory formats, tiles bit for bit, export.
+
+    At x1, which the authors' network is not compared at, and at one other scale: what differs is the last layers.
+    """
     from srkit_swinir.net import SwinIR
 
     small = srkit.Registry()
     build = partial(SwinIR, **SMALL)
-    small.add("model", replace(registry.find("model", "swinir").component, build=build, presets={}), "srkit-swinir")
+    record = replace(registry.find("model", "swinir").component, build=build, presets={}, scales=(1, 3))
+    small.add("model", record, "srkit-swinir")
     findings = check(small, "model", "swinir")
     assert [f for f in findings if f.outcome == "fault"] == []
     assert {f.check: f.outcome for f in findings}["tiles give the whole picture"] == "ok"

@@ -12,7 +12,7 @@ from PIL import Image
 
 SMALL = [
     "--device", "cpu", "--set", "model.n_resblocks=1", "--set", "model.n_feats=4", "--set", "batch=2",
-    "--set", "patch=8", "--set", "validate_every=50", "--set", "lr=1e-3",
+    "--set", "patch=8", "--set", "validate_every=10", "--set", "lr=1e-3",
 ]  # fmt: skip
 
 
@@ -42,34 +42,35 @@ def pictures(folder: Path) -> dict[int, np.ndarray]:
 
 
 @pytest.fixture(autouse=True)
-def library():
+def library(monkeypatch):
     pytest.importorskip("tensorboard")
+    monkeypatch.setattr("srkit.train.keeper.LOG_EVERY", 20)
 
 
 def test_figures_and_pictures_are_those_of_the_log(run_srkit, tmp_path):
     """Of each loss too, where there are several."""
-    words = ("train", *SMALL, "--set", 'loss=["l1", "l2"]', "--set", "tracker=tensorboard", "--steps", "200")
+    words = ("train", *SMALL, "--set", 'loss=["l1", "l2"]', "--set", "tracker=tensorboard", "--steps", "40")
     code, _, err = run_srkit(*words, "--out", "run")
     assert code == 0, err
     assert {(tag, step) for tag, step, _ in found(tmp_path / "run")} == {
-        *((tag, step) for tag in ("loss", "loss_l1", "loss_l2", "lr") for step in (100, 200)),
-        *(("psnr_y", step) for step in (50, 100, 150, 200)),
+        *((tag, step) for tag in ("loss", "loss_l1", "loss_l2", "lr") for step in (20, 40)),
+        *(("psnr_y", step) for step in (10, 20, 30, 40)),
     }
     assert found(tmp_path / "run") == expected(tmp_path / "run")
     shown = pictures(tmp_path / "run")
-    assert list(shown) == [50, 100, 150, 200]
+    assert list(shown) == [10, 20, 30, 40]
     (last,) = (tmp_path / "run" / "images").iterdir()
-    assert np.array_equal(shown[200], np.asarray(Image.open(last)))
-    assert not np.array_equal(shown[50], shown[200])
+    assert np.array_equal(shown[40], np.asarray(Image.open(last)))
+    assert not np.array_equal(shown[10], shown[40])
 
 
 def test_a_resumed_run_has_each_point_once(run_srkit, tmp_path):
-    """It goes on from step 120 as after a kill: with points in the event file that come after the checkpoint."""
+    """It goes on from step 24 as after a kill: with points in the event file that come after the checkpoint."""
     words = ["train", *SMALL, "--set", 'tracker=["tensorboard"]']
-    assert run_srkit(*words, "--steps", "120", "--out", "run")[0] == 0
-    state = tmp_path / "run" / "state-00000120.safetensors"
+    assert run_srkit(*words, "--steps", "24", "--out", "run")[0] == 0
+    state = tmp_path / "run" / "state-00000024.safetensors"
     early = state.read_bytes()
-    assert run_srkit("train", "--resume", "run", "--steps", "260")[0] == 0
+    assert run_srkit("train", "--resume", "run", "--steps", "52")[0] == 0
     before = found(tmp_path / "run")
     assert before == expected(tmp_path / "run")
     for later in (tmp_path / "run").glob("state-*"):
@@ -77,21 +78,21 @@ def test_a_resumed_run_has_each_point_once(run_srkit, tmp_path):
     state.write_bytes(early)
     text = (tmp_path / "run" / "run.toml").read_text()
     (tmp_path / "run" / "run.toml").write_text(text.replace("lr = 0.001", "lr = 0.002"))  # so that the points differ
-    code, _, err = run_srkit("train", "--resume", "run", "--steps", "210")
+    code, _, err = run_srkit("train", "--resume", "run", "--steps", "42")
     assert code == 0
-    assert "resumed at step 120" in err
+    assert "resumed at step 24" in err
     after = found(tmp_path / "run")
     assert after == expected(tmp_path / "run")
-    assert {p for p in after if p[1] <= 120} == {p for p in before if p[1] <= 120}
-    assert {step for _, step, _ in after} == {50, 100, 120, 150, 200, 210}
-    assert list(pictures(tmp_path / "run")) == [50, 100, 120, 150, 200, 210]
+    assert {p for p in after if p[1] <= 24} == {p for p in before if p[1] <= 24}
+    assert {step for _, step, _ in after} == {10, 20, 24, 30, 40, 42}
+    assert list(pictures(tmp_path / "run")) == [10, 20, 24, 30, 40, 42]
 
 
 def test_pictures_can_be_fewer_or_none(run_srkit, tmp_path):
     for name, option in (("some", "images_every=2"), ("none", "images=false")):
         tracker = f'tracker=[{{name="tensorboard", {option}}}]'
-        assert run_srkit("train", *SMALL, "--set", tracker, "--steps", "200", "--out", name)[0] == 0
-    assert list(pictures(tmp_path / "some")) == [50, 150]
+        assert run_srkit("train", *SMALL, "--set", tracker, "--steps", "40", "--out", name)[0] == 0
+    assert list(pictures(tmp_path / "some")) == [10, 30]
     assert read(tmp_path / "none").Tags()["images"] == []
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 SMALL = [
     "--device", "cpu", "--set", "model.n_resblocks=1", "--set", "model.n_feats=4", "--set", "batch=2",
-    "--set", "patch=8", "--set", "validate_every=50", "--set", "lr=1e-3",
+    "--set", "patch=8", "--set", "validate_every=10", "--set", "lr=1e-3",
 ]  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # nobody is logged in
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_X_DISABLE_STATS", "true")
+    monkeypatch.setattr("srkit.train.keeper.LOG_EVERY", 20)
 
 
 def records(path: Path):
@@ -97,18 +98,18 @@ def run_id(folder: Path) -> str:
 
 def test_figures_pictures_and_settings_are_those_of_the_run(run_srkit, tmp_path):
     two = 'loss=[{name="l1"}, {name="l2", weight=0.1}]'
-    words = ["train", *SMALL, "--set", "tracker=wandb", "--set", two, "--steps", "200", "--out", "a run"]
+    words = ["train", *SMALL, "--set", "tracker=wandb", "--set", two, "--steps", "40", "--out", "a run"]
     code, _, err = run_srkit(*words)
     assert code == 0, err
     (file,) = files = sessions(tmp_path / "a run")
     found = points(files)
     assert found == expected(tmp_path / "a run")
     assert {(name, step) for name, step, _ in found} >= {
-        *((name, step) for name in ("loss", "loss_l1", "loss_l2", "lr") for step in (100, 200)),
-        *(("psnr_y", step) for step in (50, 100, 150, 200)),
+        *((name, step) for name in ("loss", "loss_l1", "loss_l2", "lr") for step in (20, 40)),
+        *(("psnr_y", step) for step in (10, 20, 30, 40)),
     }
     shown = pictures(files)
-    assert [step for step, _ in shown] == [50, 100, 150, 200]
+    assert [step for step, _ in shown] == [10, 20, 30, 40]
     (last,) = (tmp_path / "a run" / "images").iterdir()
     assert np.array_equal(shown[-1][1], np.asarray(Image.open(last)))
     (run,) = (record.run for record in records(file) if record.HasField("run"))
@@ -121,33 +122,33 @@ def test_figures_pictures_and_settings_are_those_of_the_run(run_srkit, tmp_path)
 
 
 def test_a_resumed_run_goes_on_in_the_same_and_has_each_point_once(run_srkit, tmp_path):
-    """It goes on after a stop at step 120, and as after a kill: with points later than the checkpoint."""
+    """It goes on after a stop at step 24, and as after a kill: with points later than the checkpoint."""
     folder = tmp_path / "run"
     words = ["train", *SMALL, "--set", 'tracker=["wandb"]']
-    assert run_srkit(*words, "--steps", "120", "--out", "run")[0] == 0
+    assert run_srkit(*words, "--steps", "24", "--out", "run")[0] == 0
     first = run_id(folder)
-    state, early = folder / "state-00000120.safetensors", (folder / "state-00000120.safetensors").read_bytes()
-    assert run_srkit("train", "--resume", "run", "--steps", "260")[0] == 0
+    state, early = folder / "state-00000024.safetensors", (folder / "state-00000024.safetensors").read_bytes()
+    assert run_srkit("train", "--resume", "run", "--steps", "52")[0] == 0
     assert points(sessions(folder)) == expected(folder)
     text = (folder / "run.toml").read_text()
-    for steps, changed in (("260", text), ("210", text.replace("lr = 0.001", "lr = 0.002"))):
+    for steps, changed in (("52", text), ("42", text.replace("lr = 0.001", "lr = 0.002"))):
         for later in folder.glob("state-*"):
             later.unlink()
         state.write_bytes(early)
         (folder / "run.toml").write_text(changed)
         code, _, err = run_srkit("train", "--resume", "run", "--steps", steps)
         assert code == 0
-        assert "resumed at step 120" in err
+        assert "resumed at step 24" in err
         if changed == text:  # the same steps again, to the last bit: they are there
             assert run_id(folder) == first
             assert points(sessions(folder)) == expected(folder)
-            assert [step for step, _ in pictures(sessions(folder))] == [50, 100, 120, 150, 200, 250, 260]
+            assert [step for step, _ in pictures(sessions(folder))] == [10, 20, 24, 30, 40, 50, 52]
     again = run_id(folder)  # other points: another run, with those before
     assert again != first
     theirs = [path for path in sessions(folder) if path.stem == f"run-{again}"]
     assert points(theirs) == expected(folder)
-    assert {step for _, step, _ in points(theirs)} == {50, 100, 120, 150, 200, 210}
-    assert [step for step, _ in pictures(theirs)] == [150, 200, 210]
+    assert {step for _, step, _ in points(theirs)} == {10, 20, 24, 30, 40, 42}
+    assert [step for step, _ in pictures(theirs)] == [30, 40, 42]
 
 
 def test_what_a_kill_took_is_written_at_the_resume(tmp_path, monkeypatch):
