@@ -86,4 +86,4 @@ $(RAY_VENV)/installed: pyproject.toml plugins/srkit-ray/pyproject.toml
 	touch $@
 
 ray-test: $(RAY_VENV)/installed
-	$(RAY_VENV)/bin/pytest -rs plugins/srkit-ray/tests
+	$(RAY_VENV)/bin/pytest -rs plugins/srkit-ray/tests tests/cli/test_train_s3.py

@@ -59,8 +59,8 @@ class Shard:
         return packs_folder() / self.name
 
 
-def opened(shards: Sequence[Shard], progress: Progress) -> list[Store]:
-    """The packs of shards at an address, in their order, their pixels copied or left there.
+def opened(shards: Sequence[Shard], progress: Progress) -> tuple[list[Store], int]:
+    """The packs of shards at an address, in their order, their pixels copied or left there; how many copies went.
 
     progress(done, total) is called with bytes copied. Raises DataError where a shard cannot be read or is not whole, or
     where SRKIT_SHARD_CACHE promises more than the disk has; UsageError where it is no size.
@@ -69,6 +69,7 @@ def opened(shards: Sequence[Shard], progress: Progress) -> list[Store]:
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     limit = bound(folder)
+    before = {path for _, path, _ in copies(folder)}
     with cache_lock(folder):
         make_room(folder, 0, limit)
         here = {shard: held(shard) for shard in shards}
@@ -85,7 +86,7 @@ def opened(shards: Sequence[Shard], progress: Progress) -> list[Store]:
         here[shard] = copied(shard, limit, lambda more: progress(done + more, total))  # noqa: B023 - called at once
         done += shard.bytes
         progress(done, total)
-    return [here[shard] or far(shard) for shard in shards]
+    return [here[shard] or far(shard) for shard in shards], sum(not path.exists() for path in before)
 
 
 def bound(folder: Path) -> int:
@@ -267,16 +268,18 @@ class FarPixels:
         return np.frombuffer(bytearray(data), np.uint8).reshape(-1, 3)  # torch wants what can be written
 
 
-def told_far(stores: Sequence[Store]) -> str:
-    """What stays at its address, in words; empty where all is here."""
-    away = [store for store in stores if not store.here]
-    if not away:
-        return ""
-    size = decimal(sum(store.pixels.nbytes for store in away))
-    return (
-        f"{len(away)} of {len(stores)} shards ({size}) stay at their address, and each patch of their pictures is read "
-        f"there, which is slower: copies have no more room ({VARIABLE})"
-    )
+def told(stores: Sequence[Store], removed: int) -> list[str]:
+    """What was removed, and what stays at its address, in words."""
+    said = []
+    if removed:
+        said.append(f"{removed} copies of shards, those used least recently, were removed to make room ({VARIABLE})")
+    if away := [store for store in stores if not store.here]:
+        size = decimal(sum(store.pixels.nbytes for store in away))
+        said.append(
+            f"{len(away)} of {len(stores)} shards ({size}) stay at their address, and each patch of their pictures is "
+            f"read there, which is slower: copies have no more room ({VARIABLE})"
+        )
+    return said
 
 
 def bytes_read(stores: Sequence[Store]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit.components import Pair, PairSequence
-from srkit.data.shard_copies import Shard, opened
+from srkit.data.shard_copies import Shard, opened, told
 from srkit.data.store import LAYOUT, Progress, Store, digest_of, forget, read_pack, write_pack
 from srkit.errors import DataError, UsageError, one_line
 
@@ -32,18 +32,20 @@ class Shards:
     def __init__(self, root: Path | str | None, split: str, scale: int):
         if root is None:
             raise UsageError("dataset 'shards' needs a root: the folder or address that holds shards.json")
-        self.files, self.folder = file_system(address(root))
+        where = address(root)
+        self.files, self.folder = file_system(where)
         try:
             self.index = json.loads(self.files.cat_file(f"{self.folder}/{INDEX}"))
         except FileNotFoundError:
-            raise UsageError(f"no {INDEX} in '{root}'; srkit data pack makes it") from None
+            raise UsageError(f"no {INDEX} in '{where}'; srkit data pack makes it") from None
         except Exception as error:
-            raise DataError(f"'{root}' cannot be read: {one_line(error)}") from None
+            raise DataError(f"'{where}' cannot be read: {one_line(error)}") from None
         if self.index.get("format") != FORMAT:
-            raise DataError(f"'{root}' is of a format this srkit does not read ({FORMAT})")
+            raise DataError(f"'{where}' is of a format this srkit does not read ({FORMAT})")
         if self.index["scale"] != scale:
-            raise UsageError(f"'{root}' is packed for x{self.index['scale']}, not x{scale}")
+            raise UsageError(f"'{where}' is packed for x{self.index['scale']}, not x{scale}")
         self.opened: list[Store] = []
+        self.told: list[str] = []
 
     def __len__(self) -> int:
         return sum(shard["pictures"] for shard in self.index["shards"])
@@ -63,13 +65,18 @@ class Shards:
     def stores(self, rank: int, size: int, progress: Progress = lambda done, total: None) -> list[Store]:
         """The packs of rank `rank` of `size`. UsageError where there are fewer shards than ranks.
 
-        progress(done, total) is called with the bytes that are copied.
+        progress(done, total) is called with the bytes that are copied. `told` then says what did not fit, and what was
+        removed for it.
         """
         shards = self.index["shards"]
         if len(shards) < size:
             raise UsageError(f"{len(shards)} shards cannot be shared by {size} ranks; pack with --shards {size}")
         wanted = [Shard(self.files, f"{self.folder}/{each['file']}", each["bytes"]) for each in shards[rank::size]]
-        return [mapped(shard) for shard in wanted] if is_local(self.files) else opened(wanted, progress)
+        if is_local(self.files):
+            return [mapped(shard) for shard in wanted]
+        stores, removed = opened(wanted, progress)
+        self.told = told(stores, removed)
+        return stores
 
 
 def mapped(shard: Shard) -> Store:
@@ -97,7 +104,7 @@ def write_shards(pairs: PairSequence, scale: int, count: int, to: Path | str, ab
     shards, done = [], 0
     counts: dict[int, int] = {}  # of those written now, without the pictures that are too small
     try:
-        files.makedirs(folder, exist_ok=True)
+        make_folder(files, folder)
         for number in range(count):
             part = Subset(pairs, range(number, len(pairs), count))
             name = f"shard-{number:05d}-of-{count:05d}-{key}.pack"  # as `shard_copies` knows it
@@ -136,6 +143,15 @@ class Subset:
 
     def __getitem__(self, index: int) -> Pair:
         return self.pairs[self.numbers[index]]
+
+
+def make_folder(files: Any, folder: str) -> None:
+    """Where a file system has folders. An object store has none: s3fs asks to make the bucket, and may be refused."""
+    try:
+        files.makedirs(folder, exist_ok=True)
+    except Exception:  # every file system raises its own; what is wrong is told by the first file that is written
+        if is_local(files):
+            raise
 
 
 def put(files: Any, source: Path, target: str) -> None:

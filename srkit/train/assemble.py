@@ -17,7 +17,6 @@ from srkit.data.degrade import Degraded, Degrader, Step
 from srkit.data.maker import MAKERS, looked_at, made_by, set_made_by
 from srkit.data.pairs import described, few, open_dataset
 from srkit.data.sampler import Batches, Sampler
-from srkit.data.shard_copies import told_far
 from srkit.data.shards import Shards
 from srkit.data.store import Store, packed
 from srkit.errors import DataError, PluginError, SrkitError, UsageError, one_line
@@ -531,7 +530,7 @@ def own_stores(pairs: Any, part: Part, display: Display, world: World) -> list[S
         display.packing(f"copying shards of {part.root}, MB", done // MB, total // MB)
 
     stores = pairs.stores(world.rank, world.size, progress)
-    if text := told_far(stores):
+    for text in pairs.told:
         display.say(text)
     return stores
 

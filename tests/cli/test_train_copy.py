@@ -1,7 +1,6 @@
 """A run's copy at an address: a fresh machine goes on from it, bit for bit, and an address that fails ends nothing."""
 
 import shutil
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +10,8 @@ import pytest
 
 from srkit import UsageError
 from srkit.checkpoint import read_tensors
-from srkit.train import copying, state
-from srkit.train.copying import Copier, Place
+from srkit.train import state
+from srkit.train.copying import Place
 from srkit.train.distributed import World
 from srkit.train.session import loaded
 from tests.processes import Running
@@ -111,77 +110,6 @@ def test_wrong_copies_are_said(run_srkit, monkeypatch):
     code, _, err = run_srkit(*words, "--resume", "auto", "--out", "other", "--copy-to", "memory://words")
     assert code == 1, "it does not begin anew, to write over what may be there"
     assert "'memory://words' cannot be read: PermissionError: Access Denied" in err
-
-
-def test_an_address_that_fails_ends_no_training(run_srkit, monkeypatch):
-    """ray-project/ray 47939. It is said once, tried again with each state, and an error at the end."""
-    files = type(fsspec.filesystem("memory"))
-    tried, put = [], files.put_file
-
-    def fails(self, source, target, **words):
-        tried.append(target)
-        if not mended:
-            raise ConnectionError("Slow Down")
-        put(self, source, target, **words)
-
-    monkeypatch.setattr(files, "put_file", fails)
-    for mended in ([], [True]):
-        words = ["train", *WORDS, *OFTEN, "--resume", "auto", "--out", "run", "--copy-to", "memory://failing"]
-        code, _, err = run_srkit(*words)
-        assert code == (0 if mended else 1), err
-        if not mended:
-            assert len(tried) > 2, "tried again"
-            assert err.count("Slow Down; the training goes on") == 1
-            assert "srkit train --resume run --copy-to memory://failing" in err
-            assert equal(Path("run/last.safetensors"), Path("run/last.safetensors"))
-            assert max(int(path.name[6:14]) for path in Path("run").glob("state-*")) == 60
-    assert steps_at("memory://failing") == [60]
-
-
-def test_a_slow_address_blocks_nothing_and_gets_the_newest(tmp_path, monkeypatch):
-    """marin-community/marin 9209: an upload that stalls. Its turn over, the newest state follows, not each between."""
-    going, sent = threading.Event(), []
-
-    def slow(self, source):
-        assert going.wait(10)
-        sent.append(source.name)
-
-    monkeypatch.setattr(Place, "put", slow)
-    copier = Copier(tmp_path, Place("memory://slow"))
-    (tmp_path / "run.toml").write_text("")
-    begun = time.monotonic()
-    for step in range(1, 20):
-        (tmp_path / state.state_name(step)).write_bytes(b"0" * step)
-        if step > 2:
-            (tmp_path / state.state_name(step - 2)).unlink()
-        copier.offer()
-    assert time.monotonic() - begun < 5
-    going.set()
-    copier.close(lambda text: None)
-    assert sent[-1] == state.state_name(19)
-    assert len([name for name in sent if name.startswith("state-")]) <= 2
-
-
-def test_what_was_gone_on_from_stays_until_a_newer_one_is_there(tmp_path, monkeypatch):
-    """Lightning-AI/pytorch-lightning 21813: the state that a run was resumed from was removed at the address."""
-    files = fsspec.filesystem("memory")
-    for step in (1, 2):
-        files.pipe_file(f"/kept/{state.state_name(step)}", b"whole")
-    copier = Copier(tmp_path, Place("memory://kept"))
-    (tmp_path / "run.toml").write_text("")
-    (tmp_path / state.state_name(3)).write_bytes(b"3")
-    put = Place.put
-    monkeypatch.setattr(Place, "put", lambda self, source: (_ for _ in ()).throw(OSError("no")))
-    copier.offer()
-    copier.queued.result()
-    assert copier.failure == "'memory://kept' cannot be written: OSError: no"
-    assert steps_at("memory://kept") == [1, 2]
-    monkeypatch.setattr(Place, "put", put)
-    copier.offer()
-    copier.queued.result()
-    assert steps_at("memory://kept") == [3]
-    copier.close(lambda text: None)
-    assert copying.is_whole(tmp_path / "run.toml") is False
 
 
 def test_ranks_that_see_different_folders_are_told(tmp_path):
