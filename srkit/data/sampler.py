@@ -195,14 +195,16 @@ def deepened(picture: np.ndarray) -> np.ndarray:
 
 def window(pixels: Any, place: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
     """A square of one picture of a pack, side,side,3, reflected where it reaches outside. It reads its rows alone."""
-    (offset, height, width, size), (top, left) = place, corner
-    inside = 0 <= top <= height - side and 0 <= left <= width - side
-    rows = np.arange(top, top + side) if inside else reflected(top + np.arange(side), height)
-    first, last = rows.min(), rows.max() + 1
-    band = picture_at(pixels, np.array([offset + first * width * size, last - first, width, size]))
-    if inside:
-        return band[:, left : left + side]
-    return np.asarray(band[(rows - first)[:, None], reflected(left + np.arange(side), width)])
+    (offset, height, width, size), (top, left) = place.tolist(), corner.tolist()
+
+    def band(first: int, last: int) -> np.ndarray:
+        return picture_at(pixels, (offset + first * width * size, last - first, width, size))
+
+    if 0 <= top <= height - side and 0 <= left <= width - side:
+        return band(top, top + side)[:, left : left + side]
+    rows, columns = (reflected(at + np.arange(side), length) for at, length in ((top, height), (left, width)))
+    first, last = int(rows.min()), int(rows.max()) + 1
+    return np.asarray(band(first, last)[(rows - first)[:, None], columns])
 
 
 def reflected(index: np.ndarray, length: Any) -> np.ndarray:

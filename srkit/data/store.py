@@ -68,7 +68,7 @@ class Store:
         return picture_at(self.pixels, getattr(self, which)[index])
 
 
-def picture_at(pixels: Any, place: np.ndarray) -> np.ndarray:
+def picture_at(pixels: Any, place: Sequence[int] | np.ndarray) -> np.ndarray:
     """H,W,3 uint8 or uint16 of a pack's pixels. place: offset, height, width, bytes of a value."""
     offset, height, width, size = (int(number) for number in place)
     values: np.ndarray = pixels[offset : offset + height * width * size].reshape(-1)
