@@ -9,7 +9,7 @@ killed: bytes are compared with those of the command, the manifest is counted, w
 memory: the highest RssAnon of the driver, read every 50 ms. pace: of Ray after its start, which is printed apart; of
 the command the difference of two folders, of `count` and of a tenth of it, so that its start is left out as well.
 batches: in this process, on one thread, without Ray; networks at x2 as they are initialised (srkit-swinir for one of
-them), the least of the rounds. Needs srkit-ray. --out FILE writes what was found as JSON.
+them), the least processor time of the rounds. Needs srkit-ray. --out FILE writes what was found as JSON.
 """
 
 import argparse
@@ -181,9 +181,10 @@ def each_alone(upscale: Callable[[Any], Any], many: Any) -> Any:
 
 
 def seconds_of(call: Callable[..., object], *words: object) -> float:
-    begin = time.perf_counter()
+    """Of the processor: what else runs on the machine counts little."""
+    begin = time.process_time()
     call(*words)
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 def main() -> None:

@@ -12,13 +12,9 @@ from pathlib import Path
 
 
 def rank(words: dict) -> None:
-    """One rank. Ray Train has set RANK, LOCAL_RANK, WORLD_SIZE and the address of the first."""
-    import torch.distributed as dist
-
+    """One rank. Ray Train has set RANK, LOCAL_RANK and WORLD_SIZE, and joined the ranks."""
     from srkit.cli import run
 
-    if dist.is_initialized():  # by Ray; srkit joins the ranks itself
-        dist.destroy_process_group()
     os.chdir(words["folder"])
     code = run(["train", *words["train"], "--resume", "auto"])
     if code:
@@ -34,10 +30,11 @@ def main() -> None:
     words = parser.parse_args()
 
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     trainer = TorchTrainer(
         rank,
+        torch_config=TorchConfig(timeout_s=2 * 3600),  # one rank packs a large dataset while the others wait
         train_loop_config={"train": words.train, "folder": str(Path.cwd())},
         scaling_config=ScalingConfig(num_workers=words.workers, use_gpu=words.gpu),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=words.restarts)),

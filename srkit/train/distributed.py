@@ -117,17 +117,22 @@ def launched() -> bool:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """This process's place among those torchrun started; alone if it did not."""
+    """This process's place among those torchrun started; alone if it did not.
+
+    Where they are joined already, as Ray Train leaves them, that is taken and left.
+    """
     if not launched():
         yield World()
         return
     local = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    how: dict[str, Any] = {"timeout": PATIENCE, "device_id": device if device.type == "cuda" else None}
-    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
-    dist.init_process_group(backend, store=of_this_start(store), rank=rank, world_size=size, **how)
+    found = dist.is_initialized()
+    if not found:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        how: dict[str, Any] = {"timeout": PATIENCE, "device_id": device if device.type == "cuda" else None}
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        dist.init_process_group(backend, store=of_this_start(store), rank=rank, world_size=size, **how)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), local)
     except RuntimeError as error:  # no more can be seen from here
@@ -135,7 +140,8 @@ def joined(device: torch.device) -> Iterator[World]:
             raise SrkitError("another rank has ended; what it said is the reason") from None
         raise
     finally:
-        dist.destroy_process_group()
+        if not found:
+            dist.destroy_process_group()
 
 
 def of_this_start(store: Store) -> Store:

@@ -192,6 +192,19 @@ def test_ranks_on_gpus_speak_nccl_each_on_its_own_card(monkeypatch, device, back
     assert distributed.own_device(torch.device("cpu")) == torch.device("cpu")
 
 
+def test_ranks_that_another_program_has_joined_are_taken_and_left(monkeypatch, tmp_path):
+    """As Ray Train leaves them: a second group at the same port would meet the first one's store."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    distributed.dist.init_process_group("gloo", init_method=(tmp_path / "store").as_uri(), rank=0, world_size=1)
+    try:
+        with distributed.joined(torch.device("cpu")) as world:
+            assert (world.rank, world.size, world.local) == (0, 1, 0)
+        assert distributed.dist.is_initialized()
+    finally:
+        distributed.dist.destroy_process_group()
+
+
 def test_what_learns_is_alike_on_every_rank(monkeypatch):
     """On a GPU each rank's own sums would drift apart; here the first rank's values are all 7."""
     monkeypatch.setattr(distributed.dist, "broadcast", lambda tensor, source: tensor.fill_(7 + source))

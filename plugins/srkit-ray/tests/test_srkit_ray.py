@@ -488,3 +488,34 @@ def test_a_benchmark_by_workers_has_the_same_table(tmp_path):
     assert sorted(p.name for p in (tmp_path / "one").glob("*-psnr-*")) == sorted(
         p.name for p in (tmp_path / "two").glob("*-psnr-*")
     )
+
+
+TINY = [
+    "--model", "edsr", "--set", "model.n_resblocks=1", "--set", "model.n_feats=4", "--set", "batch=4",
+    "--set", "patch=16", "--set", "precision=fp32", "--set", "validate_every=1000", "--device", "cpu",
+    "--save-every", "0.1s",
+]  # fmt: skip
+
+
+@needs_ray
+def test_the_example_trains_by_two_ranks_and_one_that_is_lost_is_restarted(tmp_path):
+    """examples/ray_train.py."""
+    import psutil
+
+    example = Path(__file__).parents[3] / "examples/ray_train.py"
+    words = ["--workers", "2", "--", *TINY, "--steps", "100", "--out", "run"]
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen([sys.executable, example, *words], cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
+    while process.poll() is None and not list(tmp_path.glob("run/state-*[1-9]*")):
+        time.sleep(0.1)
+    told = (tmp_path / "log").read_text()
+    assert process.poll() is None, told
+    ranks = [each for each in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in each.name()]
+    assert ranks, told
+    ranks[-1].kill()
+    assert process.wait(600) == 0, (tmp_path / "log").read_text()
+    told = (tmp_path / "log").read_text()
+    log.close()
+    assert "rank 1 of 2" in told
+    assert "resumed at step" in told
+    assert "100 of 100 steps done" in told
