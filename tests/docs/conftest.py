@@ -1,4 +1,4 @@
-"""Trainings of the pages are cut to a second here, which leaves a network anywhere."""
+"""Trainings of the pages are cut to a moment here, which leaves a network anywhere."""
 
 import pytest
 

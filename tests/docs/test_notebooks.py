@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 BOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 #: what the cell of parameters is told here
 SMALL = {
-    "train-on-your-photos": "MINUTES = 1 / 60",
+    "train-on-your-photos": "MINUTES = 0.1 / 60",
     "compare-with-a-paper": "DOWNLOAD = False",
     "write-a-plugin": "STEPS = 4",
 }

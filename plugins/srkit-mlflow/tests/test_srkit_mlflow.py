@@ -139,7 +139,9 @@ def test_options_and_a_training_that_fails(run_srkit, tmp_path, client, monkeypa
 
 
 def test_runs_begun_at_once_share_a_new_store(tmp_path):
+    """One in another process, one in this."""
     from mlflow import MlflowClient
+    from srkit_mlflow.tracker import MLflow
 
     script = """if True:
         import sys, srkit_mlflow.tracker as t
@@ -147,19 +149,16 @@ def test_runs_begun_at_once_share_a_new_store(tmp_path):
         sys.stdin.readline()
         t.MLflow(sys.argv[1]).scalars(1, {"loss": 0.5})
     """
-    begun = []
     for name in "ab":
         (tmp_path / "new" / name).mkdir(parents=True)
         (tmp_path / "new" / name / "run.toml").write_text("scale = 2\n")
-        words = [sys.executable, "-c", script, str(tmp_path / "new" / name)]
-        begun.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-    assert [process.stdout.readline() for process in begun] == ["ready\n"] * 2
-    for process in begun:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in begun:
-        process.communicate(timeout=60)
-    assert [process.returncode for process in begun] == [0, 0]
+    words = [sys.executable, "-c", script, str(tmp_path / "new" / "a")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        MLflow(tmp_path / "new" / "b").scalars(1, {"loss": 0.5})
+    assert other.returncode == 0
     client = MlflowClient(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("srkit").experiment_id])
     assert sorted((run.info.run_name, run.data.metrics["loss"]) for run in runs) == [("a", 0.5), ("b", 0.5)]

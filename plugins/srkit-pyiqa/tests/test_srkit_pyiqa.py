@@ -117,7 +117,7 @@ def test_luma_is_what_pyiqa_makes_of_one_channel(registry, shared, name):
     Luma is not rounded here but pyiqa rounds it: one pixel in many that lies at a half may fall on the other side.
     """
     ours, theirs = build(registry, srkit_name(name)), pyiqa.create_metric(name)
-    for pair in set5(shared, ["butterfly", "head", "woman"]):  # those below 300 pixels
+    for pair in set5(shared, ["butterfly"]):  # the smallest
         compared = protocol_named("y").apply(*pair, SCALE)
         tensors = [torch.from_numpy(image / 255).float()[None, None] for image in compared]
         assert ours(*compared) == pytest.approx(
@@ -128,7 +128,7 @@ def test_luma_is_what_pyiqa_makes_of_one_channel(registry, shared, name):
 @pytest.mark.parametrize(("theirs", "ours", "within"), [("pyiqa-ssim", "ssim", 1e-6), ("pyiqa-psnr", "psnr", 1e-3)])
 def test_pyiqas_psnr_and_ssim_agree_with_srkits(registry, shared, theirs, ours, within):
     theirs, ours = build(registry, theirs), build(registry, ours)
-    for pair in set5(shared):
+    for pair in set5(shared, ["butterfly", "head"]):
         compared = protocol_named("y-uint8").apply(*pair, SCALE)
         assert theirs(*compared) == pytest.approx(ours(*compared), abs=within)
 
