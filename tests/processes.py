@@ -1,4 +1,7 @@
-"""`srkit` in processes of their own, which tests kill: each is forked from one that has made the slow imports."""
+"""`srkit` in processes of their own, which tests kill: each is forked from one that has made the slow imports.
+
+On Linux alone: elsewhere a fork after such imports is not safe, or there is none, and each process imports anew.
+"""
 
 import multiprocessing
 import os
@@ -10,8 +13,10 @@ from pathlib import Path
 
 from srkit.cli import run
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([__name__, "pytest", "timm.optim", "torch.distributed"])
+FORKS = sys.platform == "linux"
+PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+if FORKS:
+    PROCESSES.set_forkserver_preload([__name__, "pytest", "timm.optim", "torch.distributed"])
 
 
 class Running:
@@ -21,18 +26,19 @@ class Running:
         self.said = Path(f"said-{time.monotonic_ns()}.txt").absolute()
         arguments = [str(word) for word in words]
         self.ranks = [
-            FORKS.Process(target=there, args=(arguments, environment, self.said), daemon=True)
+            PROCESSES.Process(target=there, args=(arguments, environment, self.said), daemon=True)
             for environment in places(ranks)
         ]
         for process in self.ranks:
             process.start()
 
     def finish(self, seconds: float = 300) -> tuple[int, str]:
-        """The highest exit code and what was said, once all have ended."""
+        """The exit code, of a rank that failed if one did, and what was said, once all have ended."""
         for process in self.ranks:
             process.join(seconds)
         assert not any(process.is_alive() for process in self.ranks), "it does not end"
-        return max(process.exitcode for process in self.ranks), self.said.read_text(encoding="utf-8")
+        failed = [process.exitcode for process in self.ranks if process.exitcode]
+        return failed[0] if failed else 0, self.said.read_text(encoding="utf-8")
 
     def kill_at(self, step: int, out: Path | str) -> list[int]:
         """kill -9 to every rank once `out` has a state of this step or later; the steps of the states there are."""
