@@ -29,15 +29,17 @@ def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp
             [stranger_python, *words], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path
         )
 
-    def srkit(*commands: str, then: str = "") -> str:
+    def python(*lines: str) -> subprocess.CompletedProcess[str]:
         """Several commands share a process, since importing torch takes longer than what they do."""
-        lines = [f"assert run({line.split()!r}) == 0, {line!r}" for line in commands]
-        done = call("-c", "\n".join(["import sys", "from srkit.cli import run", *lines, then]))
+        done = call("-c", "\n".join(["import sys", "from srkit.cli import run", *lines]))
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done
+
+    def srkit(line: str, code: int = 0) -> str:
+        return f"assert run({line.split()!r}) == {code}, {line!r}"
 
     def models() -> dict[str, str]:
-        plugins = json.loads(srkit("plugins --json"))["plugins"]
+        plugins = json.loads(python(srkit("plugins --json")).stdout)["plugins"]
         return {plugin["name"]: plugin["package"] for plugin in plugins if plugin["kind"] == "model"}
 
     before = models()
@@ -46,18 +48,21 @@ def test_a_renamed_copy_is_installed_used_and_removed(stranger_python: Path, tmp
     assert installed.returncode == 0, installed.stderr
     assert models() == {**before, "cap": "srkit-cap"}
     light = "assert 'torch' not in sys.modules, 'the example imports torch only when it builds'"
-    assert "width" in srkit("plugins cap", "plugins", then=light)
+    assert "width" in python(srkit("plugins cap"), srkit("plugins"), light).stdout
 
     Image.fromarray(photo[:31, :45]).save(tmp_path / "photo.png")
-    assert "has no trained weights" in call("-m", "srkit", "upscale", "photo.png", "--model", "cap").stderr
-    table = srkit(
-        "train --model cap --steps 40 --set lr=1e-3 --set batch=4", "bench --scales 2", "upscale photo.png --model cap"
+    done = python(
+        srkit("upscale photo.png --model cap", 1),
+        srkit("train --model cap --steps 40 --set lr=1e-3 --set batch=4"),
+        srkit("bench --scales 2"),
+        srkit("upscale photo.png --model cap"),
+        f"import pytest; assert pytest.main(['-q', '-p', 'no:cacheprovider', {str(copy)!r}]) == 0",
     )
-    scored = [line.split()[0] for line in table.splitlines() if "samples" in line]
+    assert "has no trained weights" in done.stderr
+    scored = [line.split()[0] for line in done.stdout.splitlines() if "samples" in line]
     assert {"nearest", "bicubic", "lanczos", "edsr-small", "cap"} <= set(scored)
     assert loaded(tmp_path / "photo_cap_x2.png").size == (90, 62)
-    own = call("-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy))
-    assert own.returncode == 0, own.stdout
+    assert "1 passed" in done.stdout
 
     assert call("-m", "pip", "uninstall", "--yes", "srkit-cap").returncode == 0
     assert models() == before
