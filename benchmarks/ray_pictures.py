@@ -3,7 +3,7 @@
     python benchmarks/ray_pictures.py killed [--count 2000]      a worker killed in the middle, then the driver, then on
     python benchmarks/ray_pictures.py memory [--counts 500,2000,8000]   the driver's memory by the number of pictures
     python benchmarks/ray_pictures.py pace [--count 400 --rounds 3]     pictures a second, alternated
-    python benchmarks/ray_pictures.py batches [--rounds 5]   pictures of one size as one batch against each alone
+    python benchmarks/ray_pictures.py batches [--sides 32,64,128]   pictures of one size together against each alone
 
 killed: bytes are compared with those of the command, the manifest is counted, what is left half-written is looked for.
 memory: the highest RssAnon of the driver, read every 50 ms. pace: of Ray after its start, which is printed apart; of
@@ -33,7 +33,7 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 PHOTO = HERE.parent / "plugins/srkit_builtin/samples/chelsea.png"
 MODEL = "edsr-small"
-NETWORKS, BATCHES = ("edsr-small", "srresnet", "swinir-light"), (2, 4, 8)  # of `batches`
+BATCHES = (2, 4, 8)  # pictures together
 
 
 def album(folder: Path, count: int, side: int) -> Path:
@@ -144,7 +144,7 @@ def pace(folder: Path, count: int, side: int, rounds: int) -> list[dict]:
     return found
 
 
-def batches(sides: list[int], rounds: int) -> list[dict]:
+def batches(models: list[str], sides: list[int], rounds: int) -> list[dict]:
     """Is a batch to the bit what each of its pictures alone is, and how many times as fast?"""
     import torch
 
@@ -155,7 +155,7 @@ def batches(sides: list[int], rounds: int) -> list[dict]:
     torch.set_num_threads(1)
     registry, photo, found = load_plugins(), np.array(Image.open(PHOTO).convert("RGB")), []
     whole = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
-    for name, precision, side in product(NETWORKS, ("fp32", "bf16"), sides):
+    for name, precision, side in product(models, ("fp32", "bf16"), sides):
         torch.manual_seed(0)
         model = registry.choose("model", name)
         upscale = make_upscaler(build_net(model, [2]), model, 2, precision=precision, in_range=False)
@@ -193,18 +193,19 @@ def main() -> None:
     parser.add_argument("--count", type=int)
     parser.add_argument("--counts", default="500,2000,8000")
     parser.add_argument("--side", type=int, help="of a picture in pixels; 32 of killed and memory, 192 of pace")
+    parser.add_argument("--models", default="edsr-small,srresnet,swinir-light", help="of batches")
     parser.add_argument("--sides", default="32,64,128", help="of the pictures of batches")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     words = parser.parse_args()
-    sides = [int(each) for each in words.sides.split(",")]
     with tempfile.TemporaryDirectory() as name:
         if words.what == "killed":
             found = killed(Path(name), words.count or 2000, words.side or 32)
         elif words.what == "memory":
             found = memory(Path(name), [int(each) for each in words.counts.split(",")], words.side or 32)
         elif words.what == "batches":
-            found = batches(sides, words.rounds)
+            sides = [int(each) for each in words.sides.split(",")]
+            found = batches(words.models.split(","), sides, words.rounds)
         else:
             found = pace(Path(name), words.count or 400, words.side or 192, words.rounds)
     if words.out:

@@ -3,11 +3,14 @@
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from srkit import SrkitError, UsageError, say
 from srkit_ray.places import first_line
@@ -62,6 +65,8 @@ def ray_running(cluster: Cluster) -> Iterator[Any]:
     except Exception as error:
         where = f"the cluster '{there}' cannot be joined" if there else "Ray cannot be started here"
         raise SrkitError(f"{where}: {first_line(error)}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)  # Ray's own ends the process where it stands
     try:
         found = ray.cluster_resources()
         say(
@@ -70,7 +75,12 @@ def ray_running(cluster: Cluster) -> Iterator[Any]:
         )
         yield ray
     finally:
-        ray.shutdown()
+        with without_stderr():  # what it says of workers that it ends itself
+            ray.shutdown()
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """`srkit ray upscale` and `srkit ray bench`: their options, and what they print."""
 
 import json
+import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -109,7 +112,9 @@ def upscale(
     }  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None and value is not False}
     cluster = Cluster(address, workers, cores, gpus, dashboard)
-    counts = run(Wanted(Place(source), Place(target), load, options, cluster), tell_json if as_json else tell_errors)
+    tell = partial(tell_json, sys.stdout) if as_json else tell_errors
+    with redirect_stdout(sys.stderr):  # Ray prints what it has to say of its workers
+        counts = run(Wanted(Place(source), Place(target), load, options, cluster), tell)
     tell_counts(counts)
 
 
@@ -125,8 +130,8 @@ def check(*, receipt: str | None, protect: str | None, profile: str | None) -> N
         raise UsageError(f"--profile is keep or srgb, not '{profile}'")
 
 
-def tell_json(line: Mapping[str, Any]) -> None:
-    print(json.dumps(line, ensure_ascii=False), flush=True)
+def tell_json(out: TextIO, line: Mapping[str, Any]) -> None:
+    print(json.dumps(line, ensure_ascii=False), file=out, flush=True)
 
 
 def tell_errors(line: Mapping[str, Any]) -> None:

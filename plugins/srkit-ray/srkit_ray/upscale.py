@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -16,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from srkit import OutputError, Progress, SrkitError, Upscaler, load, say
-from srkit_ray.cluster import Attempts, Cluster, answers, counted, ray_running, workers_for
+from srkit_ray.cluster import Attempts, Cluster, answers, counted, ray_running, without_stderr, workers_for
 from srkit_ray.manifest import Manifest, done_in
 from srkit_ray.places import WORK, Place, results_of
 from srkit_ray.worker import Task, Worker
@@ -105,7 +104,8 @@ def make(
     with ray_running(wanted.cluster) as ray:
         workers = workers_for(ray, wanted.cluster)
         say(f"{counted(len(todo), 'picture')} to {counted(workers, 'worker')}; the model is loaded there first")
-        with closing(all_lines(wanted, options, todo, workers)) as lines:
+        lines = all_lines(wanted, options, todo, workers)
+        try:
             first = next(lines)
             counts.started, ready = time.monotonic() - begun, time.monotonic()
             with Progress("upscaling", len(todo)) as progress:
@@ -117,6 +117,9 @@ def make(
                     keep(line)
                     progress.at(number)
             counts.seconds = time.monotonic() - ready
+        finally:
+            with without_stderr():
+                lines.close()
 
 
 def settled(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any], str]:
