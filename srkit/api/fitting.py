@@ -128,21 +128,24 @@ def fit(
     max_time: str | float | None = None,
     save_every: str | float = 60.0,
     resident: Literal["auto", "yes", "no"] = "auto",
+    copy_to: str = "",
     progress: bool = True,
     registry: Registry | None = None,
     **values: Unpack[RunValues],
 ) -> FitResult:
     """Train a model, as `srkit train` does, and wait until it is done.
 
-    run: a `Run`, a dict like a run file, the path of a run file, or a recipe's name; the defaults if not given.
-    values: keys of the run laid over it: `model="edsr", data="photos/", scale=2, steps=1000, lr=2e-4,
-    model={"name": "edsr", "n_feats": 32}`. A text for `data` or `validation` is a folder of pictures if there is one,
-    else a dataset's name. out: folder of the new run; the first free `runs/MODEL_xSCALE` if not given. resume: a
-    run's folder, to go on with it exactly as if it had not stopped; of the values only `steps` goes with it, and
-    `precision`, which changes it. device: "auto" is the accelerator where there is one. max_time: stop after this
-    long, in seconds or as "90s", "10m", "1h30m". save_every: time between two savings of the training state. resident:
-    keep the pixels on the accelerator; "auto" where they fit. progress: shown on stderr, in a notebook in the output
-    of its cell; False shows nothing. registry: where names are looked up; the installed plugins if not given.
+    run: a `Run`, a dict like a run file, the path of a run file, or a recipe's name; the defaults if not given. values:
+    keys of the run laid over it: `model="edsr", data="photos/", scale=2, steps=1000, lr=2e-4, model={"name": "edsr",
+    "n_feats": 32}`. A text for `data` or `validation` is a folder of pictures if there is one, else a dataset's name.
+    out: folder of the new run; the first free `runs/MODEL_xSCALE` if not given. resume: a run's folder, to go on with
+    it exactly as if it had not stopped; of the values only `steps` goes with it, and `precision`, which changes it;
+    "auto" starts the run, or goes on where `out` holds it. device: "auto" is the accelerator where there is one.
+    max_time: stop after this long, in seconds or as "90s", "10m", "1h30m". save_every: time between two savings of the
+    training state. resident: keep the pixels on the accelerator; "auto" where they fit. copy_to: an address, or a
+    folder, where a copy of the run is kept while it trains; with resume="auto" a fresh machine goes on from it.
+    progress: shown on stderr, in a notebook in the output of its cell; False shows nothing. registry: where names are
+    looked up; the installed plugins if not given.
 
     The first Ctrl-C, or the stop button of a notebook, ends the training after the present step; its state is saved,
     and KeyboardInterrupt is raised with the line that resumes it. A second one interrupts at once. This needs the main
@@ -162,9 +165,11 @@ def fit(
         resident=resident,
         stop=Stop(signal.SIGINT),
         quiet=not progress,
+        copy_to=copy_to,
     )
-    if resume is None:
-        trained = start.start(registry, start.planned(registry, run, tables(registry, values)), session)
+    if resume is None or resume == start.AUTO:
+        begin = start.start if resume is None else start.start_or_go_on
+        trained = begin(registry, start.planned(registry, run, tables(registry, values)), session)
     elif run is not None or out is not None or set(values) - {"steps", "precision"}:
         raise UsageError("resume takes the run as it is; of the run's keys only steps and precision go with it")
     else:

@@ -38,8 +38,9 @@ def train(
         Path | None, typer.Option(help="Folder for the checkpoints; runs/MODEL_xSCALE if not given.")
     ] = None,
     resume: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
+            metavar="DIR|auto",
             help="Resume the run in this folder; it continues exactly as if it had not stopped. auto: start, or go on "
             "where --out holds the run, for what is restarted by a program.",
         ),
@@ -117,7 +118,7 @@ def train(
             "--save-every and --copy-to go with it"
         )
     else:
-        trained = go_on(registry, resume, session, steps, precision)
+        trained = go_on(registry, Path(resume), session, steps, precision)
     if trained.main:
         report(trained.outcome, trained.run, trained.folder, registry, copy_to)
     if trained.outcome.reason == "stopped":

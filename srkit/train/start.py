@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from srkit.train.session import Outcome
 
 RESIDENT = ("auto", "yes", "no")
-AUTO = Path("auto")  # of --resume; a folder of that name is ./auto
+AUTO = "auto"  # of --resume; a folder of that name is ./auto
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -271,6 +271,9 @@ def test_auto_starts_and_goes_on(run_srkit, tmp_path):
     code, _, err = run_srkit(*words, "--steps", "4")
     assert code == 2
     assert "name it by --out" in err
+    code, _, err = run_srkit("train", "--resume", "./auto")
+    assert code == 2
+    assert "'auto'" in err, "a folder of that name"
     assert run_srkit("train", *SMALL, "--set", "validate_every=10", "--steps", "8", "--out", "whole")[0] == 0
     code, out, err = run_srkit(*words, "--steps", "8", "--out", "run", "--max-time", "0.001s")
     assert code == 0, err

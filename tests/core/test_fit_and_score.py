@@ -135,6 +135,21 @@ def test_a_limit_in_time_ends_it_and_resume_goes_on(tmp_path):
     assert srkit.fit(resume=again.folder, steps=5, device="cpu", progress=False).steps == 5
 
 
+def test_auto_starts_and_goes_on_also_from_a_copy(tmp_path):
+    values = {**QUICK, "steps": 4, "device": "cpu", "progress": False}
+    part = srkit.fit(**values, out="here", resume="auto", copy_to="copy", max_time=1e-3)
+    assert (part.reason, part.steps) == ("time", 1)
+    again = srkit.fit(**values, out="elsewhere", resume="auto", copy_to="copy")
+    assert (again.reason, again.steps) == ("finished", 4)
+    whole = srkit.fit(**values, out="whole")
+    for name, tensor in whole.load(device="cpu").net.state_dict().items():
+        assert torch.equal(tensor, again.load(device="cpu").net.state_dict()[name]), name
+    with pytest.raises(srkit.UsageError, match="holds another run: lr"):
+        srkit.fit(**values, out="elsewhere", resume="auto", lr=0.123)
+    with pytest.raises(srkit.UsageError, match="name it by"):
+        srkit.fit(**values, resume="auto")
+
+
 def interrupt_when_training(folder: Path) -> threading.Thread:
     """Ctrl-C as soon as the run in `folder` has its first training state."""
 
