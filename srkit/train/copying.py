@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from srkit.data.shards import file_system, is_local
 from srkit.errors import SrkitError, UsageError, one_line
-from srkit.files import lock_of, locked, temporary_of, write_atomically
+from srkit.files import lock_of, locked, remove_leftovers, temporary_of, write_atomically
 from srkit.progress import QUIET_SECONDS, Meter, say
 from srkit.run import Run, read_run_file
 from srkit.train import state
@@ -95,6 +95,8 @@ class Copier:
         self.sent: dict[str, tuple[int, int]] = {}  # name -> time and size of the file that is there
         self.thread = ThreadPoolExecutor(1, "srkit-copy")
         self.queued: Future[None] | None = None
+        if place.local:
+            remove_leftovers(Path(place.path))  # of a copy that was killed
 
     def offer(self) -> None:
         """Copy what the folder holds, after the copy that is being made, if one is. It does not wait."""

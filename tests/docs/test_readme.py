@@ -99,8 +99,8 @@ def test_make_demo_makes_its_pictures(run_srkit, tmp_path, monkeypatch):
     environment, demo = tmp_path / "environment", tmp_path / "demo"
     environment.mkdir()
     (environment / "installed").touch()
-    words = ["make", "--dry-run", "demo", f"VENV={environment}", f"DEMO={demo}", "DEMO_TIME=0.1s"]
-    lines = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    words = ["make", "--dry-run", "--no-print-directory", "demo", f"VENV={environment}", f"DEMO={demo}"]
+    lines = subprocess.run([*words, "DEMO_TIME=0.1s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     monkeypatch.chdir(ROOT)
     said = ""
     for line in lines.replace("\\\n", "").splitlines():
