@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--max-time", default=None, help="of each run in this session: 2m")
     words = parser.parse_args()
 
+    srkit.keep_freed_memory()  # as the command does
     asked = {key: str(value) for key, value in vars(words).items() if key not in ("out", "max_time")}
     words.out.mkdir(parents=True, exist_ok=True)
     before = words.out / "asked.json"

@@ -160,6 +160,7 @@ def main() -> None:
     words = parser.parse_args()
     if words.every % LOG_EVERY:
         parser.error(f"--every {words.every}: a line of the log comes before each validation, every {LOG_EVERY} steps")
+    srkit.keep_freed_memory()  # as the command does
     words.out.mkdir(parents=True, exist_ok=True)
     path = words.out / "curves.json"
     known = json.loads(path.read_text()) if path.exists() else []

@@ -11,7 +11,9 @@ LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """For the rest of the process, on Linux with glibc; elsewhere nothing is done. Meant for a program, not a library.
+    """For the rest of the process, on Linux with glibc; elsewhere nothing is done.
+
+    Meant for a program, not a library; `fit` does it too, since a training is what its process is there for.
 
     Source: mallopt(3).
     """

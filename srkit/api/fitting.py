@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from srkit.api.upscaling import Upscaler, load
 from srkit.errors import UsageError
+from srkit.malloc import keep_freed_memory
 from srkit.plugins import Registry, load_plugins
 from srkit.progress import Stop, seconds_of
 from srkit.run import ONE_OR_MORE, Part, Run
@@ -147,6 +148,9 @@ def fit(
     progress: shown on stderr, in a notebook in the output of its cell; False shows nothing. registry: where names are
     looked up; the installed plugins if not given.
 
+    On Linux the C library is told to keep what is freed, for the rest of the process (`keep_freed_memory`): a step
+    frees all that the next one needs, and without it the system clears those pages again each time.
+
     The first Ctrl-C, or the stop button of a notebook, ends the training after the present step; its state is saved,
     and KeyboardInterrupt is raised with the line that resumes it. A second one interrupts at once. This needs the main
     thread; elsewhere no signal handler is installed. The handler that was there before is put back.
@@ -156,6 +160,7 @@ def fit(
     """
     from srkit.train import start
 
+    keep_freed_memory()
     registry = load_plugins() if registry is None else registry
     session = start.Session(
         out=None if out is None else Path(out).expanduser(),
