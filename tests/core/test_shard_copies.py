@@ -9,13 +9,13 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from srkit import DataError, UsageError, load_plugins
+from srkit import DataError, UsageError
 from srkit.checkpoint import read_tensors
 from srkit.data import shard_copies
 from srkit.data.sampler import Sampler
 from srkit.data.shards import Shards, write_shards
+from tests.shard_pictures import copies, eight_pairs, packed
 
 ROOT = "memory://packed"
 COUNT = 4
@@ -29,11 +29,7 @@ def own_cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def pairs(tmp_path, photo):
-    (tmp_path / "pictures").mkdir()
-    for i in range(8):
-        pixels = photo[i * 10 : i * 10 + 101 + i, i * 20 : i * 20 + 90]
-        Image.fromarray(pixels).save(tmp_path / f"pictures/{i}.png")
-    return load_plugins().choose("dataset", "folder").build(tmp_path / "pictures", "train", 2)
+    return eight_pairs(tmp_path / "pictures", photo)
 
 
 @pytest.fixture
@@ -41,16 +37,11 @@ def size(pairs):
     """Bytes of the largest shard of ROOT."""
     files = fsspec.filesystem("memory")
     files.store.clear()
-    write_shards(pairs, 2, COUNT, ROOT, "test", lambda done, total: None)
-    return max(each["bytes"] for each in Shards(ROOT, "train", 2).index["shards"])
+    return packed(pairs, ROOT, COUNT)
 
 
 def stores(rank=0, ranks=1, **words):
     return Shards(ROOT, "train", 2).stores(rank, ranks, **words)
-
-
-def copies(tmp_path):
-    return sorted(path.name[:11] for path in (tmp_path / "own-cache/packs").glob("shard-*"))
 
 
 def batches(found, patch=16, steps=6, **words):

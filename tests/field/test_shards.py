@@ -7,10 +7,9 @@ import os
 
 import fsspec
 import pytest
-from PIL import Image
 
-from srkit import load_plugins
 from srkit.data.shards import Shards, write_shards
+from tests.shard_pictures import copies, eight_pairs, packed
 
 ROOT = "memory://streamed"
 
@@ -18,26 +17,17 @@ ROOT = "memory://streamed"
 @pytest.fixture
 def pairs(tmp_path, photo, monkeypatch):
     monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "own-cache"))
-    (tmp_path / "pictures").mkdir()
-    for i in range(8):
-        pixels = photo[i * 10 : i * 10 + 101 + i, i * 20 : i * 20 + 90]
-        Image.fromarray(pixels).save(tmp_path / f"pictures/{i}.png")
-    return load_plugins().choose("dataset", "folder").build(tmp_path / "pictures", "train", 2)
+    return eight_pairs(tmp_path / "pictures", photo)
 
 
 @pytest.fixture
 def size(pairs):
     """Bytes of the largest shard of ROOT."""
-    write_shards(pairs, 2, 4, ROOT, "test", lambda done, total: None)
-    return max(each["bytes"] for each in Shards(ROOT, "train", 2).index["shards"])
+    return packed(pairs, ROOT, 4)
 
 
 def stores(rank=0, ranks=1):
     return Shards(ROOT, "train", 2).stores(rank, ranks)
-
-
-def copies(tmp_path):
-    return sorted(path.name[:11] for path in (tmp_path / "own-cache/packs").glob("shard-*"))
 
 
 def test_the_least_recently_used_copies_go_and_those_in_use_stay(size, tmp_path, monkeypatch):
