@@ -21,6 +21,7 @@ from srkit.errors import OutputError, one_line
 from srkit.evaluate.cost_table import PUBLISHED, TOO_MUCH, Size, lr_of, text_of
 from srkit.evaluate.machine import forget_highest, highest, processor, resident
 from srkit.evaluate.table import Cost
+from srkit.malloc import return_freed_memory
 from srkit.nets import Loaded, Precision, forward_of, ran_out
 from srkit.plugins import Choice
 from srkit.upscale.marks import passes
@@ -69,6 +70,7 @@ def measure(
     own: Precision = "fp32" if backend else cast(Precision, precision)
     upscaler = make_upscaler(loaded.net, loaded.model, loaded.scale, precision=own, **how)
     told = conditions(device, precision) | ({"backend": backend.label} if backend else {})
+    return_freed_memory()
     before = None if device.type == "cuda" else resident()
     for size in sorted(sizes, key=lambda size: size[0] * size[1]):
         try:
@@ -224,6 +226,7 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        return_freed_memory()
         forget_highest()
 
 

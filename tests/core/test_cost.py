@@ -14,6 +14,7 @@ from srkit.errors import UsageError
 from srkit.evaluate.cost import measure, multiply_adds
 from srkit.evaluate.cost_table import TOO_MUCH, cost_table, front, lr_of, size_named, told, with_spread
 from srkit.evaluate.table import Cost, Results
+from srkit.malloc import keep_freed_memory
 from srkit.nets import Loaded, build_net
 from srkit.plugins import Registry
 from srkit.weights import alone
@@ -126,6 +127,7 @@ def test_memory_is_that_of_the_run_and_not_of_what_was_before(registry):
             torch.ones(10, 1000, 1000)  # 40 MB
             return lr.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
+    keep_freed_memory()  # as the command does, and `fit`
     torch.ones(50, 1000, 1000)
     net = given(registry, lambda scale: Large())
     # Several times, since the system may take other pages of a large process back meanwhile.
