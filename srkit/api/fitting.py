@@ -129,6 +129,7 @@ def fit(
     max_time: str | float | None = None,
     save_every: str | float = 60.0,
     resident: Literal["auto", "yes", "no"] = "auto",
+    shard: bool = False,
     copy_to: str = "",
     progress: bool = True,
     registry: Registry | None = None,
@@ -143,7 +144,8 @@ def fit(
     it exactly as if it had not stopped; of the values only `steps` goes with it, and `precision`, which changes it;
     "auto" starts the run, or goes on where `out` holds it. device: "auto" is the accelerator where there is one.
     max_time: stop after this long, in seconds or as "90s", "10m", "1h30m". save_every: time between two savings of the
-    training state. resident: keep the pixels on the accelerator; "auto" where they fit. copy_to: an address, or a
+    training state. resident: keep the pixels on the accelerator; "auto" where they fit. shard: under torchrun or
+    Ray Train, each rank holds a part of the network, for one that does not fit a card. copy_to: an address, or a
     folder, where a copy of the run is kept while it trains; with resume="auto" a fresh machine goes on from it.
     progress: shown on stderr, in a notebook in the output of its cell; False shows nothing. registry: where names are
     looked up; the installed plugins if not given.
@@ -168,6 +170,7 @@ def fit(
         max_seconds=seconds_of(max_time) or math.inf,
         save_seconds=seconds_of(save_every) or math.inf,
         resident=resident,
+        shard=shard,
         stop=Stop(signal.SIGINT),
         quiet=not progress,
         copy_to=copy_to,

@@ -68,6 +68,10 @@ def train(
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0 if not given.")] = None,
     resident: Annotated[str, typer.Option(help="Keep the pixels on the GPU: auto (where they fit), yes, no.")] = "auto",
+    shard: Annotated[
+        bool,
+        typer.Option("--shard", help="Under torchrun: each rank holds a part of the network only (FSDP2)."),
+    ] = False,
     save_every: Annotated[
         str, typer.Option(help="Time between saves of the training state, the most that a crash can lose.")
     ] = "60s",
@@ -87,6 +91,7 @@ def train(
         max_seconds=display.seconds_of(max_time) or math.inf,
         save_seconds=display.seconds_of(save_every) or math.inf,
         resident=resident,
+        shard=shard,
         stop=Stop(),
         force=force,
         copy_to=copy_to or "",
@@ -115,7 +120,7 @@ def train(
     elif any(layers[:2]) or set(layers[2]) - {"steps", "precision"} or layers[3:] or run or out:
         raise UsageError(
             "--resume takes the run as it is; only --steps, --precision, --max-time, --device, --resident, "
-            "--save-every and --copy-to go with it"
+            "--shard, --save-every and --copy-to go with it"
         )
     else:
         trained = go_on(registry, Path(resume), session, steps, precision)

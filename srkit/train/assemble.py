@@ -32,6 +32,7 @@ from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard
 from srkit.train.optim import clipper, make_optimizer, make_schedule
 from srkit.train.recompute import recompute_blocks
+from srkit.train.sharding import is_split, split, whole
 
 FIRST_STEPS = 8  # whose LR is looked at, before anything is trained
 VALIDATION_SEED = 0  # of its degradation: runs of any seed are scored on the same pictures
@@ -104,6 +105,17 @@ class Trainee:
         return parts | {f"loss{i}": loss for i, loss in losses if hasattr(loss, "state_dict")}
 
     @contextmanager
+    def scoring(self) -> Iterator[nn.Module]:
+        """Inside, the network that is validated: `scored`, of which each rank has the whole for as long."""
+        with self.averaged():
+            if not is_split(self.scored):
+                yield self.scored
+                return
+            net = build_net(self.model, self.run.scales, self.device)
+            net.load_state_dict({name: whole(tensor) for name, tensor in self.scored.state_dict().items()})
+            yield net
+
+    @contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside, `scored` has the weights of an optimizer that averages them itself.
 
@@ -157,7 +169,7 @@ def assemble(
     metrics = [built_metrics(registry, part) for part in run.validation]
 
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
-    net = in_memory_format(build_net(model, run.scales).to(device), memory_format(run))
+    net = placed(build_net(model, run.scales), run, device, world)
     criterion = built_criterion(run, registry, device)
     augmentations = [
         (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
@@ -165,8 +177,10 @@ def assemble(
     ]
     degrader = built_degrader(registry, run.degradation, device)
     late = [module for module, record in augmentations if degrader and record.changes == "lr"]
-    optimizer = built_optimizer(run, registry, net)
     average = averaged(net, run.ema)
+    if world.shard:
+        split([net, *([average.module] if average else [])], world.size, device)
+    optimizer = built_optimizer(run, registry, net)
     if run.checkpoint:
         recompute_blocks(net, model.label)
 
@@ -299,6 +313,11 @@ def naming_part(kind: str, part: Part) -> Iterator[None]:
         if out_of_memory(error):
             raise
         raise PluginError(f"{name}: {one_line(error)}") from error
+
+
+def placed(net: nn.Module, run: Run, device: torch.device, world: World) -> nn.Module:
+    """The network on its device, in its memory format; left where it is if it is to be split, which `split` does."""
+    return net if world.shard else in_memory_format(net.to(device), memory_format(run))
 
 
 def memory_format(run: Run) -> torch.memory_format:

@@ -4,7 +4,7 @@
 
 torchrun sets RANK, LOCAL_RANK and WORLD_SIZE; without them a process is alone and nothing here costs
 anything. Each rank computes its part of the one global batch, DistributedDataParallel averages the
-gradients, and every rank then holds the same weights.
+gradients, and every rank then holds the same weights; or each holds a part of them (`sharding`).
 """
 
 import datetime
@@ -26,11 +26,11 @@ PATIENCE = datetime.timedelta(hours=2)  # one rank packs a large dataset while t
 
 
 class World:
-    """All ranks of a training; alone, rank 0 of 1."""
+    """All ranks of a training; alone, rank 0 of 1. shard: is the network split over them, as `sharding` says?"""
 
-    def __init__(self, rank: int = 0, size: int = 1, local: int = 0):
-        self.rank, self.size, self.local = rank, size, local
-        self.parallel: DistributedDataParallel | None = None
+    def __init__(self, rank: int = 0, size: int = 1, local: int = 0, *, shard: bool = False):
+        self.rank, self.size, self.local, self.shard = rank, size, local, shard
+        self.parallel: Any = None  # whose backward averages gradients
 
     @property
     def main(self) -> bool:
@@ -41,13 +41,28 @@ class World:
         """The network whose backward averages gradients over all ranks. several_paths: not all of it in each step."""
         if self.size == 1:
             return net
+        if self.shard:
+            self.parallel = net
+            net.register_forward_pre_hook(lambda net, _: self.alike(net.buffers()) if net.training else None)
+            return net
         ids = [device] if device.type == "cuda" else None
         self.parallel = DistributedDataParallel(net, device_ids=ids, find_unused_parameters=several_paths)
         return self.parallel
 
     def synchronised(self, wanted: bool) -> AbstractContextManager[Any]:
         """Inside, backward averages gradients over the ranks if `wanted`, else only adds to this rank's own."""
+        if self.shard:
+            self.parallel.set_requires_gradient_sync(wanted)
+            return nullcontext()
         return nullcontext() if wanted or self.parallel is None else self.parallel.no_sync()
+
+    def first_says(self, flag: bool, device: torch.device) -> bool:
+        """What the first rank says, on every rank, where all must do it together; else what each says."""
+        if not self.shard:
+            return flag
+        said = torch.tensor(flag, device=device)
+        dist.broadcast(said, 0)
+        return bool(said)
 
     def agree(self, loss: Tensor, stop: bool) -> tuple[Tensor, Tensor]:
         """The mean loss, and whether any rank wants to stop; scalars on the loss's device."""
@@ -116,13 +131,13 @@ def launched() -> bool:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[World]:
-    """This process's place among those torchrun started; alone if it did not.
+def joined(device: torch.device, *, shard: bool = False) -> Iterator[World]:
+    """This process's place among those torchrun started; alone if it did not. shard: as in `World`.
 
     Where they are joined already, as Ray Train leaves them, that is taken and left.
     """
     if not launched():
-        yield World()
+        yield World(shard=shard)
         return
     local = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
@@ -134,7 +149,7 @@ def joined(device: torch.device) -> Iterator[World]:
         store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
         dist.init_process_group(backend, store=of_this_start(store), rank=rank, world_size=size, **how)
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), local)
+        yield World(dist.get_rank(), dist.get_world_size(), local, shard=shard)
     except RuntimeError as error:  # no more can be seen from here
         if any(word in str(error) for word in ("Connection closed", "Connection reset", "remote process")):
             raise SrkitError("another rank has ended; what it said is the reason") from None

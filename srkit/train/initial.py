@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from srkit.checkpoint import group_of
 from srkit.errors import CheckpointError
+from srkit.train.sharding import loadable
 
 LEAST = 0.1  # of the parameters must be in the file, or it is another model's
 
@@ -66,7 +67,7 @@ def init_from(net: nn.Module, tensors: Mapping[str, Tensor], where: object, *, f
             f"only {len(fitting)} tensors of '{where}' fit the model, {loaded:,} of its {whole:,} parameters: they are "
             "of another model; --force starts from them nevertheless"
         )
-    net.load_state_dict(fitting, strict=False)
+    net.load_state_dict(loadable(net, fitting), strict=False)
     return InitReport(
         where=str(where),
         loaded=tuple(sorted(fitting)),

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from srkit import checkpoint
 from srkit.data.pairs import shallow
@@ -23,6 +23,7 @@ from srkit.train.assemble import Display, Trainee, ValidationSet
 from srkit.train.copying import Copier
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
+from srkit.train.sharding import whole
 from srkit.upscale.wrap import FAR, make_upscaler
 
 LOG_EVERY = 100  # steps between lines of the log
@@ -71,6 +72,13 @@ class Keeper:
         self.writer = ThreadPoolExecutor(1, "srkit-save")
         self.writing: Future[None] | None = None
         self.begun = self.shown = self.saved = time.monotonic()
+
+    def begin(self) -> None:
+        """Save the first state, so that there is always one to step back to; and a disk to write on, or an error."""
+        if self.world.main or self.world.shard:
+            write = self.state()
+            if self.world.main:
+                write()
 
     def take_up(self, about: Mapping[str, Any]) -> None:
         """Go on from what a saved state says of itself."""
@@ -121,7 +129,8 @@ class Keeper:
                 ending, self.reason = True, "no better"
                 if self.step % LOG_EVERY:
                     self.log_training()
-        if ending or (done.good and now - self.saved >= self.limits.save_seconds):  # never amid bad steps
+        due = self.world.first_says(now - self.saved >= self.limits.save_seconds, self.trainee.device)
+        if ending or (done.good and due):  # never amid bad steps
             self.save(ending)
             self.saved = time.monotonic()
         return ending
@@ -131,7 +140,7 @@ class Keeper:
         self.display.progress(self.step, self.loss, score)
 
     def finite_weights(self) -> bool:
-        return all(bool(p.isfinite().all()) for p in self.trainee.scored.parameters())
+        return all(bool(whole(p.isfinite().all())) for p in self.trainee.scored.parameters())
 
     def log_training(self) -> None:
         values = {"lr": self.trainee.optimizer.param_groups[0]["lr"]}
@@ -168,8 +177,8 @@ class Keeper:
         values: dict[str, float] = {}
         for number, tested in enumerate(self.trainee.validation):
             before = f"{tested.label}/" if number else ""
-            with self.trainee.averaged():
-                scored = self.scores(tested, before)
+            with self.trainee.scoring() as net:
+                scored = self.scores(net, tested, before)
             for selection, score, by_scale in scored:
                 if not values:
                     self.score, self.by_scale, self.validated = score, by_scale, self.step
@@ -184,10 +193,13 @@ class Keeper:
             self.owed = self.snapshot(self.score)
             self.keep(self.best_weights)
 
-    def scores(self, tested: ValidationSet, before: str) -> list[tuple[Selection, float, dict[int, float]]]:
+    def scores(
+        self, net: nn.Module, tested: ValidationSet, before: str
+    ) -> list[tuple[Selection, float, dict[int, float]]]:
         """By each metric the mean score of a set, and that of each scale. before: begins its pictures' names."""
         items = [(scale, i) for scale, store in tested.stores.items() for i in range(len(store))]
-        mine = {n: self.score_picture(tested, *items[n]) for n in range(len(items))[self.world.rank :: self.world.size]}
+        own = range(len(items))[self.world.rank :: self.world.size]
+        mine = {n: self.score_picture(net, tested, *items[n]) for n in own}
         parts = self.world.collect({n: image.scores for n, image in mine.items()})
         found = {n: scores for part in parts for n, scores in part.items()}
         if self.world.main:
@@ -202,11 +214,11 @@ class Keeper:
             told.append((selection, mean(scores), by_scale))
         return told
 
-    def score_picture(self, tested: ValidationSet, scale: int, index: int) -> ImageScore:
+    def score_picture(self, net: nn.Module, tested: ValidationSet, scale: int, index: int) -> ImageScore:
         trainee, store = self.trainee, tested.stores[scale]
         hr = shallow(store.image("hr", index))  # what a score is of
         image = score_image(
-            make_upscaler(trainee.scored, trainee.model, scale, channels_last=self.run.channels_last, in_range=False),
+            make_upscaler(net, trainee.model, scale, channels_last=self.run.channels_last, in_range=False),
             store.image("lr", index),
             hr,
             scale=scale,
@@ -237,6 +249,8 @@ class Keeper:
         A full disk is said, and tried again at the next save, unless it `must` be now.
         """
         if not self.world.main:
+            if self.world.shard:
+                copy()  # which is made of every rank's parts
             return
         self.written()
         self.writing = self.writer.submit(copy())
@@ -292,7 +306,8 @@ class Keeper:
             "native": native_precision(self.trainee.device),
             "run": self.run.to_dict(),
         }
-        return partial(state.write_state, self.folder, self.step, *state.copied(about, self.trainee.parts()))
+        copied = state.copied(about, self.trainee.parts(), writes=self.world.main)
+        return partial(state.write_state, self.folder, self.step, *copied)
 
     def snapshot(self, score: float | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The weights as they are now, copied, and what they are."""
@@ -308,8 +323,8 @@ class Keeper:
             "run": self.run.to_dict(),
         }
         with self.trainee.averaged():
-            tensors = self.trainee.scored.state_dict()
-            return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}, about
+            tensors = ((name, whole(tensor.detach())) for name, tensor in self.trainee.scored.state_dict().items())
+            return {name: tensor.to("cpu", copy=True) for name, tensor in tensors if self.world.main}, about
 
     def finish_copy(self) -> None:
         """Wait until the copy has all. SrkitError where it has not."""

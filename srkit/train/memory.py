@@ -68,7 +68,7 @@ def out_of_memory_told(trainee: Trainee, world: World) -> str:
     """What ran out, and which batch or patch fits: tried out on a GPU, half the batch on a CPU."""
     run, device, whole = trainee.run, trainee.device, trainee.run.patches
     said = f"out of memory with batch={whole}, patch={run.patch}"
-    if device.type == "cpu":  # there, trying would rather end this process than raise
+    if device.type == "cpu" or world.shard:  # trying would end this process, or leave the other ranks waiting
         return f"{said}; try --set batch={max(1, whole // 2)}, or --set accumulate={2 * run.accumulate}"
     each = whole // (run.accumulate * world.size)
     sizes = [(each >> n, run.patch) for n in range(1, each.bit_length())]

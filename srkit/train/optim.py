@@ -11,6 +11,7 @@ from torch import nn
 
 from srkit.errors import OptionError, one_line
 from srkit.optim_options import resolved_schedule, schedule
+from srkit.train.sharding import whole
 
 
 def make_optimizer(name: str, options: Mapping[str, Any], net: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -52,7 +53,7 @@ def clipper(parameters: Sequence[nn.Parameter], limit: float, by: str) -> Callab
 
     def clip(lr: float) -> torch.Tensor:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        norm = whole(nn.utils.get_total_norm(gradients))
         if limit and by == "norm":
             nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         elif limit:

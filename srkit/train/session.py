@@ -24,6 +24,7 @@ from srkit.train.keeper import Keeper, Limits
 from srkit.train.log import with_log
 from srkit.train.loop import Diverged, train
 from srkit.train.memory import batch_that_fits, out_of_memory_told
+from srkit.train.sharding import check_can_be_split, held, split_as
 from srkit.weights.loading import find_tensors
 
 RETREATS = 3  # times it steps back, halving its learning rate each time, before it gives up
@@ -94,6 +95,8 @@ def run_training(
     """
     limits, world = limits or Limits(), world or World()
     run = world.collect(settled(run, folder, device, precision))[0]
+    if world.shard:
+        check_can_be_split(run, world.size)
     if run.batch == "auto":
         tried = partial(assemble, registry=registry, device=device, display=display, world=world, resident=resident)
         run = replace(run, batch=batch_that_fits(run, device, world, tried))
@@ -119,8 +122,8 @@ def run_training(
     forward = forward_for_training(trainee, world)
     display.training(keeper.step)
     try:
-        if not about and world.main:
-            keeper.state()()  # so that there is always a state to step back to, and a disk to write on
+        if not about:
+            keeper.begin()
         while not trained(trainee, forward, keeper):
             step_back(keeper)
         tell_far(trainee, world, display)
@@ -220,9 +223,12 @@ def told(trainee: Trainee, folder: Path, world: World) -> str:
     held_out = ", ".join(
         f"{len(each.stores[run.scales[0]])} of '{each.part.root or each.part.name}'" for each in trainee.validation
     )
+    ranks = f", rank 1 of {world.size}" if world.size > 1 else ""
+    if world.shard:
+        ranks += f", which holds {held(trainee.net):,} values of it"
     return (
         f"{trainee.model.label} x{'x'.join(map(str, run.scales))}, {parameter_count(trainee.net):,} parameters, "
-        f"on {trainee.device} in {run.precision}{f', rank 1 of {world.size}' if world.size > 1 else ''}; "
+        f"on {trainee.device} in {run.precision}{ranks}; "
         f"{trainee.pictures} pictures of {trained}, validated on {held_out}, {run.steps:,} steps, into {folder}"
     )
 
@@ -347,8 +353,12 @@ def make_folder(folder: Path, run: Run) -> None:
 
 
 def restride(optimizer: torch.optim.Optimizer) -> None:
-    """Give loaded optimizer state the strides of its parameters, so that arithmetic goes in the same order."""
+    """Give loaded optimizer state the form of its parameters: this rank's part, or all in the same strides.
+
+    Arithmetic then goes in the same order.
+    """
     for parameter, moments in optimizer.state.items():
         for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+                part = split_as(value, parameter)
+                moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(part)

@@ -29,9 +29,10 @@ class Session:
 
     out: folder of a new run, or None for a free one below `runs`. device: as `pick_device` takes it.
     max_seconds, save_seconds: when it ends early, and between two savings of the training state.
-    resident: whether the pixels are kept on the accelerator. stop: what asks it to save and stop. quiet: no words.
-    force: start from the weights of `init_from` even where little of them fits. copy_to: address of a copy of the run,
-    as `srkit.train.copying` keeps it; empty for none.
+    resident: whether the pixels are kept on the accelerator. shard: whether the network is split over the ranks, as
+    `sharding` does. stop: what asks it to save and stop. quiet: no words. force: start from the weights of `init_from`
+    even where little of them fits. copy_to: address of a copy of the run, as `srkit.train.copying` keeps it; empty for
+    none.
     """
 
     out: Path | None = None
@@ -39,6 +40,7 @@ class Session:
     max_seconds: float = math.inf
     save_seconds: float = 60.0
     resident: str = "auto"
+    shard: bool = False
     stop: Stop
     quiet: bool = False
     force: bool = False
@@ -159,7 +161,7 @@ def hold(
     from srkit.train.session import run_training
 
     device = own_device(pick_device(session.device))
-    with joined(device) as world:
+    with joined(device, shard=session.shard) as world:
         # Chosen by one for all: the next to look would find the folder taken.
         folder = world.collect(choose_folder())[0]
         limits = Limits(session.max_seconds, session.save_seconds, session.stop.asked)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from srkit.checkpoint import read_about, read_tensors, save_tensors
 from srkit.errors import CheckpointError, one_line
+from srkit.train.sharding import loadable, whole
 
 STATES_KEPT = 2
 FRESH = "scaler"  # begins anew in a run that goes on in fp16, which it was not trained in before
@@ -19,11 +20,16 @@ def save_state(folder: Path, step: int, about: Mapping[str, Any], parts: Mapping
     write_state(folder, step, *copied(about, parts))
 
 
-def copied(about: Mapping[str, Any], parts: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors, what the file says of itself): all that training goes on to change, copied to the processor."""
-    tensors: dict[str, Tensor] = {}
+def copied(
+    about: Mapping[str, Any], parts: Mapping[str, Any], *, writes: bool = True
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors, what the file says of itself): all that training goes on to change, whole, copied to the processor.
+
+    writes: else this rank only gives its parts to the one that does, and keeps no tensors.
+    """
+    tensors: dict[str, Tensor] | None = {} if writes else None
     extras = {name: flatten(part.state_dict(), name, tensors) for name, part in parts.items()}
-    return tensors, {**about, "extras": extras}
+    return tensors or {}, {**about, "extras": extras}
 
 
 def write_state(folder: Path, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -51,7 +57,7 @@ def load_state(folder: Path, parts: Mapping[str, Any]) -> dict[str, Any] | None:
             for name, part in parts.items():
                 if name == FRESH and name not in about["extras"]:
                     continue
-                part.load_state_dict(unflatten(about["extras"][name], tensors))
+                part.load_state_dict(loadable(part, unflatten(about["extras"][name], tensors)))
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"'{path}' does not fit the run.toml beside it: {one_line(error)}") from None
         return about
@@ -76,11 +82,13 @@ def states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*.safetensors"))
 
 
-def flatten(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A state dict as JSON, its tensors put into `tensors` and named in their place."""
+def flatten(value: Any, name: str, tensors: dict[str, Tensor] | None) -> Any:
+    """A state dict as JSON, its tensors put into `tensors`, if there is one, and named in their place."""
     if isinstance(value, Tensor):
-        # Two names for one storage are not for safetensors, and the training goes on while the copy is written.
-        tensors[name] = value.detach().to("cpu", copy=True)
+        gathered = whole(value.detach())
+        if tensors is not None:
+            # Two names for one storage are not for safetensors, and the training goes on while the copy is written.
+            tensors[name] = gathered.to("cpu", copy=True)
         return {"tensor": name}
     if isinstance(value, Mapping):
         return {"map": [[key, flatten(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
