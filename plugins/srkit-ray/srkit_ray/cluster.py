@@ -55,6 +55,8 @@ def ray_running(cluster: Cluster) -> Iterator[Any]:
     import ray
 
     there = cluster.joined
+    handler = signal.getsignal(signal.SIGTERM)
+    main = threading.current_thread() is threading.main_thread()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         with without_stderr():  # Ray's own core writes how it logs
@@ -65,7 +67,7 @@ def ray_running(cluster: Cluster) -> Iterator[Any]:
     except Exception as error:
         where = f"the cluster '{there}' cannot be joined" if there else "Ray cannot be started here"
         raise SrkitError(f"{where}: {first_line(error)}") from None
-    if threading.current_thread() is threading.main_thread():
+    if main:
         signal.signal(signal.SIGTERM, interrupt)  # Ray's own ends the process where it stands
     try:
         found = ray.cluster_resources()
@@ -77,6 +79,8 @@ def ray_running(cluster: Cluster) -> Iterator[Any]:
     finally:
         with without_stderr():  # what it says of workers that it ends itself
             ray.shutdown()
+        if main:
+            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
