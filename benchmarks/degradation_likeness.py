@@ -16,7 +16,7 @@ from torch import Tensor
 
 from srkit import Batch, imresize, load_plugins, read_rgb
 from srkit.run import Run, read_run_file
-from srkit.train.assemble import built_degrader
+from srkit.train.parts import built_degrader
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "plugins/srkit_builtin/samples/coffee.png"

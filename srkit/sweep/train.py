@@ -14,9 +14,9 @@ from srkit.files import locked, write_atomically
 from srkit.nets import build_net, parameter_count
 from srkit.plugins import Registry
 from srkit.sweep.grid import Cell
-from srkit.train.assemble import Display
 from srkit.train.keeper import Limits
 from srkit.train.session import Outcome, reopen, run_training
+from srkit.train.trainee import Display
 
 
 @dataclass(frozen=True)

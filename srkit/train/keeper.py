@@ -19,11 +19,11 @@ from srkit.evaluate.selection import Selection
 from srkit.evaluate.statistics import mean
 from srkit.nets import native_precision
 from srkit.train import state
-from srkit.train.assemble import Display, Trainee, ValidationSet
 from srkit.train.copying import Copier
 from srkit.train.distributed import World
 from srkit.train.loop import Diverged, Done
 from srkit.train.sharding import whole
+from srkit.train.trainee import Display, Trainee, ValidationSet
 from srkit.upscale.wrap import FAR, make_upscaler
 
 LOG_EVERY = 100  # steps between lines of the log

@@ -12,8 +12,8 @@ from torch import Tensor
 from srkit.errors import SrkitError, UsageError
 from srkit.nets import AUTOCAST, forward_of, out_of_memory
 from srkit.run import Run
-from srkit.train.assemble import Trainee
 from srkit.train.distributed import World
+from srkit.train.trainee import Trainee
 
 MOST = 1024  # patches on a GPU, beyond which a larger batch is no gain
 SPARE = 8  # one part in so many is left free: memory fragments, and validation wants some

@@ -17,14 +17,16 @@ from srkit.nets import forward_of, native_precision, out_of_memory, parameter_co
 from srkit.plugins import Registry
 from srkit.run import Run, read_run_file
 from srkit.train import initial, state
-from srkit.train.assemble import BAD_IN_A_ROW, Display, Trainee, assemble, build_part
+from srkit.train.assemble import BAD_IN_A_ROW, assemble
 from srkit.train.copying import Copier, place_of
 from srkit.train.distributed import World
 from srkit.train.keeper import Keeper, Limits
 from srkit.train.log import with_log
 from srkit.train.loop import Diverged, train
 from srkit.train.memory import batch_that_fits, out_of_memory_told
+from srkit.train.parts import build_part
 from srkit.train.sharding import check_can_be_split, held, split_as
+from srkit.train.trainee import Display, Trainee
 from srkit.weights.loading import find_tensors
 
 RETREATS = 3  # times it steps back, halving its learning rate each time, before it gives up

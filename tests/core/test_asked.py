@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from srkit import Batch, Loss, PluginError, Run, UsageError, load_plugins
 from srkit.testing import check
-from srkit.train.assemble import built_criterion
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Guard, train
 from srkit.train.optim import clipper
+from srkit.train.parts import built_criterion
 
 CPU = torch.device("cpu")
 

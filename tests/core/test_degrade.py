@@ -16,7 +16,7 @@ from srkit.data.degrade import Degraded, Degrader, Step
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.store import packed
 from srkit.images import About, Encoding, picture_from, write_picture
-from srkit.train.assemble import built_degrader
+from srkit.train.parts import built_degrader
 
 CPU = torch.device("cpu")
 LIST = [

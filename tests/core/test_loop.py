@@ -13,11 +13,11 @@ from srkit.components import Augmentation
 from srkit.data.sampler import Batches, Sampler
 from srkit.data.shards import Shards, write_shards
 from srkit.data.store import packed
-from srkit.train.assemble import averaged
 from srkit.train.distributed import World
 from srkit.train.loop import Criterion, Diverged, Guard, last_layer, train
 from srkit.train.memory import largest
 from srkit.train.optim import clipper
+from srkit.train.parts import averaged
 
 CPU = torch.device("cpu")
 

@@ -47,7 +47,7 @@ def degrade(
 
     import torch
 
-    from srkit.train.assemble import built_degrader, told_degradation
+    from srkit.train.parts import built_degrader, told_degradation
 
     degrader = built_degrader(registry, parts.degradation, torch.device("cpu"))
     assert degrader is not None

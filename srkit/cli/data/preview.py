@@ -105,7 +105,7 @@ def each_alone(registry: Registry, run: "Run", source: str) -> "dict[str, torch.
     import torch
 
     from srkit.data.degrade import Degrader
-    from srkit.train.assemble import built_degrader
+    from srkit.train.parts import built_degrader
 
     plain = first_batch(registry, replace(run, degradation=()), source)[0]
     (scale,), place = run.scales, torch.device("cpu")
@@ -131,7 +131,7 @@ def first_batch(registry: Registry, run: "Run", source: str) -> tuple["Batch", "
 
     from srkit.data.sampler import Batches, Sampler
     from srkit.data.store import packed
-    from srkit.train.assemble import build_part
+    from srkit.train.parts import build_part
 
     place, scale = torch.device("cpu"), run.scales[0]
     augment = [
