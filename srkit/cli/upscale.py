@@ -7,7 +7,8 @@ import typer
 
 from srkit.cli import display
 from srkit.cli.choose import AsJson, Device, SelfEnsemble, Wrappers
-from srkit.cli.upscale_run import PIXELS, Request, again, run
+from srkit.cli.upscale_request import PIXELS, Request
+from srkit.cli.upscale_run import again, run
 from srkit.errors import UsageError
 
 SIZE, FILES, KEEP, ENGINE, DOUBT = "Size", "Files", "What is kept", "Engine", "Doubt"

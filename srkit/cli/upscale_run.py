@@ -1,124 +1,39 @@
-"""What `srkit upscale` does once it knows what is wanted: the model, the files, one after another, what is told."""
+"""What `srkit upscale` does once it knows what is wanted: the model, the files, one after another."""
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from srkit import defaults
 from srkit.cli import display
 from srkit.cli.choose import chosen_wrappers
+from srkit.cli.upscale_request import PIXELS, Request, check, one_file
+from srkit.cli.upscale_words import (
+    described,
+    ends_as_text,
+    progress_of,
+    tell_made,
+    tell_model,
+    tell_plan,
+    tell_plans,
+    tell_precision,
+    tell_runtime,
+    told_download,
+)
 from srkit.errors import SrkitError, UsageError, one_line
-from srkit.plugins import BUILTIN, Registry
+from srkit.plugins import Registry
 
 if TYPE_CHECKING:
-    from srkit.images import Encoding
-    from srkit.nets import Loaded
     from srkit.upscale.addresses import Ends
-    from srkit.upscale.estimate import Estimate
-    from srkit.upscale.file import How, Plan, Work
+    from srkit.upscale.file import How, Work
     from srkit.upscale.inputs import Found
     from srkit.upscale.journal import Journal
-    from srkit.upscale.sizes import Wanted
     from srkit.upscale.targets import Job, Planned
     from srkit.weights.ladder import Ladder
-
-PIXELS = (  # the options that decide the pixels or the file, which a receipt keeps
-    "model", "scale", "width", "height", "long_edge", "fit", "paper", "dpi", "bleed", "crop", "pad", "format",
-    "quality", "depth", "background", "profile", "strip", "self_ensemble", "wrapper", "pixel_range", "max_pixels",
-    "precision", "backend", "strength", "keep_colour", "protect", "receipt",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """The command's options, by their names there. said: those that a receipt keeps."""
-
-    photos: tuple[str, ...]
-    model: str
-    scale: float | None
-    width: int | None
-    height: int | None
-    long_edge: int | None
-    fit: str | None
-    paper: str | None
-    dpi: float | None
-    bleed: str | None
-    crop: bool
-    pad: str | None
-    out: str | None
-    name: str | None
-    overwrite: bool
-    skip_existing: bool
-    format: str | None
-    quality: int | None
-    depth: int | None
-    background: str
-    profile: str
-    strip: bool
-    keep_colour: bool
-    protect: str | None
-    strength: float
-    receipt: str
-    self_ensemble: bool
-    wrapper: list[str] | None
-    tile: int | None
-    pixel_range: str
-    max_pixels: int | None
-    device: str
-    precision: str | None
-    backend: str
-    confidence: Path | None
-    dry_run: bool
-    as_json: bool
-    said: dict[str, Any] = field(default_factory=dict)
-    receipt_text: str = ""  # of the picture that is repeated
-
-    def wanted(self) -> "Wanted":
-        from srkit.upscale.sizes import Wanted
-
-        keys = ("scale", "width", "height", "long_edge", "fit", "paper", "dpi", "bleed", "crop", "pad")
-        return Wanted(**{key: getattr(self, key) for key in keys})
-
-    def encoding(self, target: str | Path) -> "Encoding":
-        from srkit.images import encoding_for
-
-        return encoding_for(
-            target, self.format, self.quality, self.depth, self.background, strip=self.strip
-        )  # the receipt is added when it is known
-
-    def suffix(self) -> str:
-        """Of results that get their names by a pattern."""
-        from srkit.images import FORMATS, SUFFIXES
-
-        if self.name and self.name.lower().endswith(SUFFIXES):
-            named = f"result{Path(self.name).suffix}"
-        else:
-            named = "result" if self.format else "result.png"
-        return FORMATS[self.encoding(named).format][0]
-
-
-def check(request: Request) -> None:
-    """Before torch is imported: UsageError for what cannot be."""
-    if request.overwrite and request.skip_existing:
-        raise UsageError("--overwrite and --skip-existing exclude each other")
-    if request.profile not in ("keep", "srgb"):
-        raise UsageError(f"--profile is keep or srgb, not '{request.profile}'")
-    if request.receipt not in ("", "xmp", "sidecar"):
-        raise UsageError(f"--receipt is xmp or sidecar, not '{request.receipt}'")
-    if request.pixel_range:
-        from srkit.images import limits
-
-        limits(request.pixel_range)
-    if request.confidence is not None and request.confidence.suffix and not request.confidence.is_dir():
-        from srkit.images import check_output
-
-        check_output(request.confidence)
-    request.wanted()
 
 
 def ends_or_inputs(request: Request) -> "tuple[Ends | None, Found]":
@@ -189,11 +104,6 @@ def run(request: Request) -> None:
         raise failures[0]
 
 
-def told_download(what: str) -> Callable[[int, int | None], None]:
-    display.say(what)
-    return lambda done, total: None
-
-
 def again(request: Request, picture: Path) -> None:
     """Repeat `picture` by its receipt, beside it as NAME_again, or as -o says."""
     from srkit.errors import ImageError
@@ -261,73 +171,6 @@ def ladder_of(request: Request, registry: Registry, meter: Any) -> "Ladder":
     )
 
 
-def tell_runtime(loaded: "Loaded", ladder: "Ladder") -> None:
-    """Find what is the fastest where that is wanted, which the ladder says; once, with progress, for new weights."""
-    if not ladder.auto:
-        return
-    if loaded.scale in ladder.fixed:
-        runs = ladder.fixed[loaded.scale]
-        display.say(
-            f"in {runs.options['precision']}, by {runs.label}, as then" if runs else "in fp32, by PyTorch, as then"
-        )
-        return
-    with display.Progress("trying what runs it fastest here, once", 0) as progress:
-
-        def trying(done: int, total: int, name: str) -> None:
-            progress.total = total
-            progress.at(done, name)
-
-        ladder.trying, ladder.tell = trying, progress.say
-        ladder.runtime(loaded.scale)
-    ladder.trying, ladder.tell = nothing_tried, display.say
-
-
-def nothing_tried(done: int, total: int, name: str) -> None:
-    """Of a scale that a later picture needs: a second bar would break that of all."""
-
-
-def tell_precision(loaded: "Loaded", ladder: "Ladder", asked: str | None) -> None:
-    """Say what the network is computed in, with what that costs where it is not fp32 and was measured."""
-    from srkit.nets import precision_of
-    from srkit.weights.offered import RANKED_BY, claims_at
-
-    if ladder.auto and loaded.model.component.trainable and not loaded.runtime:  # it was told
-        return
-    backend = ladder.backend
-    used = (
-        backend.options.get("precision", "fp32") if backend else precision_of(loaded, ladder.device, ladder.precision)
-    )
-    if loaded.runtime and not backend:
-        own = "; --precision changes nothing" if asked not in (None, "fp32", "auto") else ""
-        display.say(f"computed by {loaded.runtime}{own}")
-        return
-    by = backend.label if backend else "PyTorch"
-    if used == "fp32":
-        if asked not in (None, "fp32", "auto"):
-            display.say(f"{loaded.label} is an interpolation and is computed in fp32")
-        elif backend or loaded.model.component.trainable:
-            display.say(f"in fp32, by {by}")
-        return
-    measured = loaded.weights and not ladder.wrappers and (backend is None or backend.entry.package == BUILTIN)
-    claims = claims_at(loaded.weights, loaded.scale) if loaded.weights and measured else {}  # in PyTorch
-    exact, half = claims.get(RANKED_BY), claims.get(f"{RANKED_BY} {used}")
-    loss = "" if exact is None or half is None else f"; PSNR on Set5 (protocol y) changes by {half - exact:+.4f} dB"
-    display.say(f"computed in {used} by {by}{loss}")
-
-
-def tell_model(loaded: "Loaded", named: bool) -> None:
-    """Say which weights upscale; of those that nobody named also the licence, and how to get larger ones."""
-    assumed = f", assuming {loaded.note}" if loaded.note else ""
-    if named and loaded.origin:
-        display.say(f"{loaded.label} x{loaded.scale} from {loaded.origin}{assumed}")
-    if named or loaded.weights is None:
-        return
-    licence = loaded.weights.licence or "not said"
-    clean = "" if loaded.weights.tag == defaults.TAG_OF_PHOTOS else "; trained on clean pictures, not compressed ones"
-    display.say(f"{loaded.label} x{loaded.scale}, the best weights that are installed: licence {licence}{clean}")
-    display.say("larger ones: srkit weights pull OWNER/NAME, any weight file, or srkit train; then --model")
-
-
 def with_size(request: Request, ladder: "Ladder") -> Request:
     """The request with a size: what the weights make, where nothing else is said."""
     wanted = request.wanted()
@@ -360,11 +203,6 @@ def protection(word: str, picture: Any) -> Any:
     from srkit.upscale.protect import mask_of
 
     return mask_of(word, picture)
-
-
-def one_file(request: Request) -> bool:
-    """Does -o name a file, not a folder?"""
-    return request.out is not None and bool(Path(request.out).suffix) and not Path(request.out).is_dir()
 
 
 def jobs_of(request: Request, ladder: "Ladder", found: "Found") -> "tuple[Planned, Journal]":
@@ -445,23 +283,6 @@ def one_stream(request: Request, how: "How", ends: "Ends") -> None:
     tell_made(request, plan, about, time.monotonic() - begun)
 
 
-def tell_made(request: Request, plan: "Plan", about: dict[str, str], seconds: float) -> None:
-    """A result is there: a line of text, or of JSON. about: its source and target."""
-    from srkit.upscale.inputs import printable
-
-    width, height = plan.size.canvas
-    more = {"width": width, "height": height, "seconds": round(seconds, 3)}
-    display.result(json.dumps(about | more) if request.as_json else f"{printable(about['target'])}  ({plan.text})")
-
-
-def progress_of(progress: display.Progress) -> Callable[[int, int], None]:
-    def done(boxes: int, total: int) -> None:
-        progress.total = total
-        progress.at(boxes)
-
-    return done
-
-
 def make_all(request: Request, how: "How", journal: "Journal", planned: "Planned") -> list[SrkitError]:
     """All results, each told when it is there. Returns the errors of those that failed."""
     from srkit.upscale.batch import Batch
@@ -521,62 +342,3 @@ def draw_confidence(request: Request, how: "How", progress: display.Progress, jo
     found = draw_map(work.picture, levels, target)
     display.say(f"{printable(job.source)}: {found.words}")
     display.say(f"the map: {printable(target)}")
-
-
-def ends_as_text(job: "Job") -> dict[str, str]:
-    return {"source": str(job.source), "target": str(job.target)}
-
-
-def tell_plans(request: Request, how: "How", jobs: Sequence["Job"]) -> None:
-    """--dry-run: what would be made of each picture, and how long all would take."""
-    from srkit.upscale.inputs import printable
-
-    seconds, failures = 0.0, []
-    for job in jobs:
-        try:
-            plan, found = described(how, job.source, request.encoding(job.target))
-        except SrkitError as error:
-            text, name = one_line(error), printable(job.source)
-            failures.append(error if name in text else type(error)(f"'{name}': {text}"))
-            if request.as_json:
-                display.result(json.dumps(ends_as_text(job) | {"error": text}))
-            elif len(jobs) > 1:
-                display.say(one_line(failures[-1]))
-            continue
-        seconds += found.seconds
-        tell_plan(request, (plan, found), ends_as_text(job))
-    if len(jobs) > 1:
-        display.say(f"{len(jobs) - len(failures)} pictures in about {display.span(seconds)}")
-    if failures and len(jobs) > 1:
-        raise SrkitError(f"{len(failures)} of {len(jobs)} pictures could not be upscaled")
-    if failures:
-        raise failures[0]
-
-
-def described(how: "How", source: "Path | bytes", encoding: "Encoding") -> "tuple[Plan, Estimate]":
-    """What would be made of a picture, and what that takes."""
-    from srkit.upscale.estimate import estimate
-    from srkit.upscale.file import planned
-
-    plan = planned(source, how, encoding)
-    return plan, estimate(plan, how)
-
-
-def tell_plan(request: Request, described: "tuple[Plan, Estimate]", about: dict[str, str]) -> None:
-    """One picture of --dry-run. about: its source and target."""
-    from srkit.upscale.inputs import printable
-
-    plan, found = described
-    if request.as_json:
-        width, height = plan.size.canvas
-        sizes = {"width": width, "height": height, "chain": plan.steps, "dpi": plan.size.dpi}
-        display.result(json.dumps(about | sizes | asdict(found)))
-        return
-    told = [
-        f"{printable(about['target'])}  ({plan.text})",
-        " then ".join(f"x{step}" for step in plan.steps) or "no network",
-        "1 tile" if found.tiles == 1 else f"{found.tiles} tiles" + (f" of {found.tile} pixels" if found.tile else ""),
-        *([f"{found.memory / 1e6:,.0f} MB for a tile"] if found.memory else []),
-        f"about {display.span(found.seconds)}",
-    ]
-    display.result(", ".join([*told, *plan.size.lines, *plan.notices]))
