@@ -68,7 +68,10 @@ def train(words: argparse.Namespace, model: str, precision: str, folder: Path, *
 
 
 def steps_in(words: argparse.Namespace, model: str, precision: str) -> int:
-    """How many steps a model does in --minutes, by its pace; whole multiples of --every."""
+    """How many steps a model does in --minutes, by its pace; whole multiples of --every.
+
+    The pace of a machine that others use too changes: --steps says them.
+    """
     folder = words.out / "run-pace"
     begun: list[float] = []
     for steps in (PACE[0], *PACE):  # the first makes what is kept for the others: the decoded pictures
@@ -107,6 +110,7 @@ def measure(words: argparse.Namespace, model: str, precision: str) -> dict[str, 
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "steps": steps,
+        "every": words.every,
         "done": result.steps,
         "steps_per_s": round(points[-1]["step"] / points[-1]["minutes"] / 60, 2) if points else None,
         "points": points,
@@ -126,11 +130,12 @@ def reached(curve: Mapping[str, Any], goal: float) -> str:
     return "-"
 
 
-def readme(curves: list[dict[str, Any]], words: argparse.Namespace) -> str:
+def readme(curves: list[dict[str, Any]]) -> str:
     text = ["# Minutes to a quality: x2, Set5, protocol y", ""]
-    command = f"    python benchmarks/time_to_quality.py --data TRAIN_FOLDER --every {words.every}"
-    command += f" --steps {words.steps}" if words.minutes is None else f" --minutes {words.minutes:g}"
-    text += [command + "".join(f" --model {name}" for name in dict.fromkeys(curve["model"] for curve in curves))]
+    script = "    python benchmarks/time_to_quality.py --data TRAIN_FOLDER --out THIS_FOLDER"
+    for curve in curves:
+        how = {key: curve[key] for key in ("model", "precision", "lr", "steps", "every")}
+        text += [script + "".join(f" --{key} {value}" for key, value in how.items())]
     goals = [f"{goal:.1f} dB" for goal in GOALS]
     text += ["", "Minutes of training, without those of the validations.", ""]
     text += [f"| model | rate | precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
@@ -169,7 +174,7 @@ def main() -> None:
         for precision in words.precision or PRECISIONS:
             curves[model, precision] = measure(words, model, precision)
             path.write_text(json.dumps(list(curves.values()), indent=1) + "\n")
-    text = readme(list(curves.values()), words)
+    text = readme(list(curves.values()))
     (words.out / "README.md").write_text(text)
     print(text)
 
