@@ -1,6 +1,7 @@
 """What a training step and an upscaled picture cost, as a model: measured here, extended to more cards on paper.
 
     python benchmarks/scale_model.py measure --data FOLDER --out benchmarks/records/DATE-scale/measured.json
+    python benchmarks/scale_model.py picture --out RECORD         what a picture costs, anew
     python benchmarks/scale_model.py tables [--record RECORD]     writes docs/scale.md; without a record what needs none
 
 measure: 1, 2 and 4 gloo ranks of one thread each on this machine (~10 minutes). All-reduce by message size; for two
@@ -11,11 +12,13 @@ error of each point is printed. tables: the same model with an H100's inputs, wh
 
 import argparse
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -124,32 +127,36 @@ def step_parts(options: dict[str, Any], data: str, turns: int) -> dict[str, floa
 
 
 def picture_parts() -> dict[str, float]:
-    """Seconds a megapixel of the result, one thread: reading a JPEG of the source, the network, writing PNG or JPEG."""
+    """Seconds a megapixel of the result, one thread: reading a JPEG of the source, the network, writing PNG or JPEG.
+
+    Read and written as `srkit upscale` does, in a folder of its own.
+    """
     import numpy as np
     import torch
     from PIL import Image
 
     import srkit
+    from srkit.images import encoding_for, read_rgb, write_pixels
 
     torch.set_num_threads(1)
     srkit.keep_freed_memory()
     whole = Image.open(PHOTO).convert("RGB").resize((384, 384))
-    source = BytesIO()
+    folder = Path(tempfile.mkdtemp())
+    source = folder / "source.jpg"
     whole.save(source, "JPEG", quality=90)
     upscaler = srkit.load("edsr-small", SCALE, device="cpu", progress=False)
     sr = upscaler.upscale(np.asarray(whole))
     megapixels = sr.shape[0] * sr.shape[1] / 1e6
 
-    def written(form: str, **how: Any) -> int:
-        target = BytesIO()
-        Image.fromarray(sr).save(target, form, **how)
-        return target.tell()
+    def written(name: str) -> int:
+        write_pixels(folder / name, sr, None, encoding_for(name, quality=90 if name.endswith("jpg") else None))
+        return (folder / name).stat().st_size
 
     calls = {
-        "decode": lambda: np.asarray(Image.open(BytesIO(source.getvalue()))),
+        "decode": lambda: read_rgb(source),
         "network": lambda: upscaler.upscale(np.asarray(whole)),
-        "encode png": lambda: written("PNG"),
-        "encode jpeg": lambda: written("JPEG", quality=90),
+        "encode png": lambda: written("sr.png"),
+        "encode jpeg": lambda: written("sr.jpg"),
     }
     found = {}
     for name, call in calls.items():
@@ -159,9 +166,10 @@ def picture_parts() -> dict[str, float]:
             call()
             taken.append(time.perf_counter() - begin)
         found[name] = statistics.median(taken) / megapixels
-    found["bytes png"] = written("PNG") / megapixels
-    found["bytes jpeg"] = written("JPEG", quality=90) / megapixels
-    found["bytes source"] = len(source.getvalue()) / (megapixels / SCALE**2)
+    found["bytes png"] = written("sr.png") / megapixels
+    found["bytes jpeg"] = written("sr.jpg") / megapixels
+    found["bytes source"] = source.stat().st_size / (megapixels / SCALE**2)
+    shutil.rmtree(folder)
     return found
 
 
@@ -175,14 +183,21 @@ def measure(words: argparse.Namespace) -> None:
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
         found[str(ranks)] = json.loads(done.stdout.splitlines()[-1])
         print(f"{ranks} ranks: {found[str(ranks)]}", flush=True)
-    import os
-
     cores = len(os.sched_getaffinity(0))
     record = {"processor": processor(), "cores": cores, "batch": BATCH, "patch": PATCH, "ranks": found}
-    record["picture"] = picture_parts()
     words.out.parent.mkdir(parents=True, exist_ok=True)
-    words.out.write_text(json.dumps(record, indent=1) + "\n")
+    keep(words.out, record)
     print("\n".join(fitted_table(record)))
+    picture(words)
+
+
+def picture(words: argparse.Namespace) -> None:
+    """What a picture costs, into the record that the rest is in."""
+    keep(words.out, json.loads(words.out.read_text()) | {"picture": picture_parts()})
+
+
+def keep(path: Path, record: dict[str, Any]) -> None:
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 # the model
@@ -326,7 +341,7 @@ def million_table(record: dict[str, Any]) -> list[str]:
         for share in SHARES:
             gpu = pictures * work / (share * H100["peak"]) / 3600
             row(f"H100 hours of {name}, {share:.0%} of the peak", f"{gpu:,.1f}", f"{gpu:,.1f}")
-            per = " | ".join(f"{hours[form] / gpu:,.0f}" for form in ("png", "jpeg"))
+            per = " | ".join(f"{hours[form] / gpu:,.1f}" for form in ("png", "jpeg"))
             lines.append(f"| cores to each card, so that it does not wait | {per} |")
     stored = {form: pictures * out * parts[f"bytes {form}"] / 1e12 for form in ("png", "jpeg")}
     row("terabytes of results", *(f"{stored[form]:,.0f}" for form in ("png", "jpeg")))
@@ -365,13 +380,13 @@ def tables(words: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["measure", "tables", "rank"])
+    parser.add_argument("what", choices=["measure", "picture", "tables", "rank"])
     parser.add_argument("--data", help="folder of photographs")
     parser.add_argument("--turns", type=int, default=30)
     parser.add_argument("--record", type=Path)
     parser.add_argument("--out", type=Path)
     words = parser.parse_args()
-    {"measure": measure, "tables": tables, "rank": as_rank}[words.what](words)
+    {"measure": measure, "picture": picture, "tables": tables, "rank": as_rank}[words.what](words)
 
 
 if __name__ == "__main__":
