@@ -347,7 +347,9 @@ def test_interrupted_in_a_line_and_gone_on_with(tmp_path):
     line = [sys.executable, "-m", "srkit", "ray", "upscale", str(source), str(out), "--model", MODEL]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(4, out, process)
+    os.killpg(process.pid, signal.SIGSTOP)  # else it may be done before the other command has started
     busy = run("ray", "upscale", source, out, "--model", MODEL)
+    os.killpg(process.pid, signal.SIGCONT)
     os.killpg(process.pid, signal.SIGINT)  # to all, as a terminal does
     _, told = process.communicate(timeout=300)
     assert process.returncode == 130
