@@ -7,17 +7,20 @@ counted in optimizer steps throughout.
 import inspect
 from collections.abc import Mapping
 from functools import partial
+from types import NoneType
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Len
 
-from srkit.errors import UnknownName, did_you_mean
+from srkit.errors import OptionError, UnknownName, did_you_mean
 from srkit.options import Option, check, options_of
 from srkit.plugins import Registry
 
 SUPPLIED = ("params", "lr")
 #: how an optimizer computes, not what: nothing that belongs into a run's file unless the user put it there
 MECHANICS = ("foreach", "fused", "capturable", "differentiable", "maximize", "caution")
+#: the types of defaults that a run file can hold; an option of another, a dtype, stays what it is
+IN_A_FILE = (bool, int, float, str, list, NoneType)
 Steps = Annotated[int, Ge(0)]
 
 
@@ -44,12 +47,15 @@ def chosen_optimizer(registry: Registry, name: str, options: Mapping[str, Any]) 
 
 def optimizer_options(name: str) -> dict[str, Option]:
     """What an optimizer of timm's can be given, off its class. UnknownName if timm has none of that name."""
-    from timm.optim import get_optimizer_class
+    from timm.optim import create_optimizer_v2, get_optimizer_class, get_optimizer_info
 
     known = timms()
     if name not in known:
         raise UnknownName(f"no optimizer called '{name}'{did_you_mean(name, known)}")
-    bound = get_optimizer_class(name)
+    try:
+        bound = get_optimizer_class(name)
+    except (AssertionError, ImportError) as error:  # CUDA, apex, bitsandbytes
+        raise OptionError(f"optimizer '{name}' cannot be used here: {error}") from None
     fixed = bound.keywords if isinstance(bound, partial) else {}
     signature = inspect.signature(get_optimizer_class(name, bind_defaults=False))
     options = {}
@@ -57,21 +63,27 @@ def optimizer_options(name: str) -> dict[str, Option]:
         if key in SUPPLIED or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         default = fixed.get(key, parameter.default)
+        if key == "momentum" and get_optimizer_info(name).has_momentum:  # what the factory gives all of them
+            default = inspect.signature(create_optimizer_v2).parameters["momentum"].default
         default = list(default) if isinstance(default, tuple) else default
-        options[key] = Option(key, annotation_of(default), default)
+        if isinstance(default, IN_A_FILE):
+            options[key] = Option(key, annotation_of(default, parameter.annotation), default)
     return options
 
 
-def annotation_of(default: Any) -> Any:
-    """A checkable type from a default, since annotations of optimizers are many and loose."""
-    if isinstance(default, bool) or default is None:
-        return bool | None if default is None else bool
+def annotation_of(default: Any, annotation: Any = Any) -> Any:
+    """A checkable type from a default, since annotations of optimizers are many and loose; but whole numbers are."""
+    if default is None:
+        return bool | float | str | list[float] | None
+    if isinstance(default, bool | str):
+        return type(default)
     if isinstance(default, int | float):
-        return Annotated[float, Ge(0)]
+        whole: Any = int if annotation in (int, "int") else int | float
+        number = whole if isinstance(default, int) and annotation not in (float, "float") else float
+        return Annotated[number, Ge(0)] if default >= 0 else number
     # As many as by default: an optimizer reads each by its place.
-    return (
-        Annotated[list[Annotated[float, Ge(0)]], Len(len(default), len(default))] if isinstance(default, list) else Any
-    )
+    each = Annotated[float, Ge(0)]
+    return Annotated[list[each | None if None in default else each], Len(len(default), len(default))]  # type: ignore[misc]
 
 
 def resolved_optimizer(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from srkit import OptionError, UnknownName
-from srkit.optim_options import resolved_optimizer, resolved_schedule
+from srkit.optim_options import resolved_optimizer, resolved_schedule, timms
+from srkit.run import Run
 from srkit.train.optim import clipper, make_optimizer, make_schedule
 
 
@@ -96,3 +97,41 @@ def test_clipping():
 def test_wrong_words(resolve, name, options, words):
     with pytest.raises((UnknownName, OptionError), match=words):
         resolve(name, options)
+
+
+def works_here(name: str) -> bool:
+    """Those of CUDA are left out, and those that ask for a package that is not installed, or for second derivatives."""
+    return not name.startswith(("fused", "bnb", "kron", "adahessian"))
+
+
+@pytest.mark.parametrize("name", [name for name in timms() if works_here(name)])
+def test_every_optimizer_of_timm_steps_with_its_defaults(name):
+    """muon had its whole numbers as fractions, adafactor a negative default, sgd no momentum."""
+    options = resolved_optimizer(name, {})
+    assert Run.from_dict({"optimizer": {"name": name, **options}}).optimizer.options == options, "a run file keeps them"
+    ours = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 1))
+    before = [parameter.clone() for parameter in ours.parameters()]
+    optimizer = make_optimizer(name, options, ours, 1e-3)
+    for _ in range(2):
+        optimizer.zero_grad()
+        ours(torch.rand(1, 3, 8, 8)).abs().mean().backward()
+        optimizer.step()
+    after = list(ours.parameters())
+    assert all(parameter.isfinite().all() for parameter in after)
+    assert any(not torch.equal(new, old) for new, old in zip(after, before, strict=True))
+
+
+def test_whole_numbers_stay_whole_and_sgd_has_the_momentum_of_timm():
+    assert resolved_optimizer("muon", {})["ns_steps"] == 5
+    assert type(resolved_optimizer("muon", {})["ns_steps"]) is int
+    with pytest.raises(OptionError, match="ns_steps"):
+        resolved_optimizer("muon", {"ns_steps": 2.5})
+    assert resolved_optimizer("sgd", {})["momentum"] == 0.9
+    assert resolved_optimizer("sgd", {"weight_decay": 0.01})["weight_decay"] == 0.01
+    assert resolved_optimizer("adafactor", {"decay_rate": -0.5})["decay_rate"] == -0.5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there it can be used")
+def test_an_optimizer_that_needs_a_gpu_is_told():
+    with pytest.raises(OptionError, match="bnbadam.* cannot be used here: CUDA required"):
+        resolved_optimizer("bnbadam", {})
