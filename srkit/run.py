@@ -417,7 +417,10 @@ def parse_assignment(text: str) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, section by section. Another component's name drops the options below it."""
+    """`above` laid over `below`, section by section. Another component's name drops the options of the one below it.
+
+    Options that stand there without a name are kept, whichever comes first.
+    """
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -427,7 +430,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         if key in ONE_OR_MORE and isinstance(old, list) and len(old) == 1:
             old = old[0]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            same = new.get("name", old.get("name")) == old.get("name")
+            same = "name" not in old or new.get("name", old["name"]) == old["name"]
             new = {**(old if same else {}), **new}
         elif isinstance(new, Mapping) and isinstance(old, list):
             raise UsageError(f"'{key}' is a list in the run file; set it whole: {key}=[{{name=\"...\"}}]")

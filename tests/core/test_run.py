@@ -89,6 +89,8 @@ def test_layers():
     assert merge(below, {"model": "edsr"})["model"] == {"name": "edsr", "n_feats": 64}
     assert merge(below, {"model": "tiny"})["model"] == {"name": "tiny"}, "another model's options mean nothing to it"
     assert merge(below, {"loss": {"weight": 2.0}})["loss"] == {"name": "l1", "weight": 2.0}
+    unnamed = {"validation": {"root": "photos"}}  # --set validation.root=photos --set validation.name=folder
+    assert merge(unnamed, {"validation": "folder"})["validation"] == {"root": "photos", "name": "folder"}
     with pytest.raises(UsageError, match="'loss' is a list"):
         merge({"loss": [{"name": "l1"}]}, {"loss": {"weight": 2.0}})
 
