@@ -6,6 +6,7 @@ import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_pip_install_in_a_checkout_gives_the_command(stranger_python, tmp_path):
     words = [stranger_python, "-m", "pip", "install", "--quiet", *offline, "."]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
-    command = stranger_python.with_name("srkit").with_suffix(stranger_python.suffix)
+    command = stranger_python.with_name("srkit.exe" if sys.platform == "win32" else "srkit")
     done = subprocess.run([command, "plugins"], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "edsr-baseline" in done.stdout
