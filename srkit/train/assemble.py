@@ -15,17 +15,17 @@ from srkit.train.loop import Guard
 from srkit.train.optim import clipper, make_schedule
 from srkit.train.parts import (
     averaged,
-    build_part,
+    built_augmentations,
     built_criterion,
     built_degrader,
     built_metrics,
     built_optimizer,
     placed,
 )
-from srkit.train.pictures import is_apart, look_at, look_at_lr, lr_maker, open_training, open_validation
+from srkit.train.pictures import is_apart, look_at, look_at_lr, lr_maker, open_training, open_validations
 from srkit.train.recompute import recompute_blocks
 from srkit.train.sharding import split
-from srkit.train.trainee import Display, Trainee, ValidationSet
+from srkit.train.trainee import Display, Trainee
 
 BAD_IN_A_ROW = 10  # steps without a usable gradient, before the run steps back
 
@@ -48,10 +48,7 @@ def assemble(
     torch.manual_seed(run.seed)  # what is built from here on may draw its first weights, in this order
     net = placed(build_net(model, run.scales), run, device, world)
     criterion = built_criterion(run, registry, device)
-    augmentations = [
-        (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
-        for part in run.augmentation
-    ]
+    augmentations = built_augmentations(run, registry, device)
     degrader = built_degrader(registry, run.degradation, device)
     late = [module for module, record in augmentations if degrader and record.changes == "lr"]
     average = averaged(net, run.ema)
@@ -63,10 +60,7 @@ def assemble(
 
     apart = is_apart(run, registry, world)
     samplers = open_training(run, registry, device, display, world, resident=resident, apart=apart)
-    validation = [
-        ValidationSet(label, part, open_validation(run, registry, part, display, world, chosen[0]), chosen, built)
-        for label, part, (chosen, built) in zip(labels, run.validation, metrics, strict=True)
-    ]
+    validation = open_validations(run, registry, display, world, zip(labels, run.validation, metrics, strict=True))
     batches = Batches(
         samplers,
         [(module, record.per_rank) for module, record in augmentations if module not in late],

@@ -70,6 +70,14 @@ def built_criterion(run: Run, registry: Registry, device: torch.device) -> Crite
     return criterion
 
 
+def built_augmentations(run: Run, registry: Registry, device: torch.device) -> list[tuple[Any, Any]]:
+    """The run's augmentations on their device, each with its record."""
+    return [
+        (build_part(registry, "augmentation", part).to(device), registry.find("augmentation", part.name).component)
+        for part in run.augmentation
+    ]
+
+
 def built_degrader(registry: Registry, parts: Sequence[Part], device: torch.device) -> Degrader | None:
     """What makes LR of HR by a run's [[degradation]]; None where there is none."""
     steps = []

@@ -1,6 +1,6 @@
 """The pictures of a run: opened, packed, degraded for validation, looked at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from srkit.data.shards import Shards
 from srkit.data.store import Store, packed
 from srkit.errors import DataError, SrkitError, UsageError
 from srkit.evaluate import protocol as protocols
+from srkit.evaluate.score import Metrics
 from srkit.evaluate.selection import Selection
 from srkit.plugins import Registry
 from srkit.progress import MB
@@ -55,6 +56,20 @@ def open_training(
     for sampler in samplers.values():
         say_left_out(display, "a patch", sampler.left_out)
     return samplers
+
+
+def open_validations(
+    run: Run,
+    registry: Registry,
+    display: Display,
+    world: World,
+    parts: Iterable[tuple[str, Part, tuple[Sequence[Selection], Metrics]]],
+) -> list[ValidationSet]:
+    """The sets of a run's [validation]. parts: each one's label, itself, and what it is scored by."""
+    return [
+        ValidationSet(label, part, open_validation(run, registry, part, display, world, chosen[0]), chosen, built)
+        for label, part, (chosen, built) in parts
+    ]
 
 
 def open_validation(
