@@ -7,7 +7,7 @@ renamed.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ FORMAT = 1
 USUAL = ("params_ema", "params", "state_dict")  # where programs of this field keep the weights to use
 AVERAGE = re.compile(r"(^|[._])ema([._]|$)")  # in the key of a moving average: params_ema, ema_state_dict
 WRAPPERS = ("module", "_orig_mod")
+
+
+class HeaderError(CheckpointError):
+    """A file of srkit's, by its header, which says what this srkit cannot use."""
 
 
 def save_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any]) -> None:
@@ -57,8 +61,36 @@ def read_about(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"'{path}' is not a whole safetensors file: {one_line(error)}") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise CheckpointError(f"'{path}' is of a checkpoint format this srkit does not read ({FORMAT})")
+        raise HeaderError(f"'{path}' is of a checkpoint format this srkit does not read ({FORMAT})")
+    for key, right in SAID.items():
+        if (key in about or (key == "scales" and "model" in about)) and not right(about.get(key)):
+            raise HeaderError(f"'{path}' says of itself what srkit never writes: {key} = {about.get(key)!r:.80}")
     return about
+
+
+def is_model(said: object) -> bool:
+    """Name, version and options of a model, as a header says them."""
+    return (
+        isinstance(said, dict)
+        and all(isinstance(said.get(key), str) for key in ("name", "version"))
+        and isinstance(said.get("options"), dict)
+    )
+
+
+def are_scales(said: object) -> bool:
+    return isinstance(said, list) and bool(said) and all(type(scale) is int and scale > 0 for scale in said)
+
+
+#: what a header may say, where it says it: a stranger's file is asked here, once, and not wherever it is read
+SAID: dict[str, Callable[[object], bool]] = {
+    "model": is_model,
+    "scales": are_scales,
+    "scores": lambda said: isinstance(said, dict),
+    "run": lambda said: said is None or isinstance(said, dict),
+    "step": lambda said: said is None or type(said) is int,
+    "licence": lambda said: said is None or isinstance(said, str),
+    "training_lr": lambda said: said is None or isinstance(said, str),
+}
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from srkit.components import Batch
-from srkit.nets import AUTOCAST
+from srkit.errors import PluginError, one_line
+from srkit.nets import AUTOCAST, out_of_memory
 from srkit.train.asked import asked_of
 from srkit.train.distributed import World
 
@@ -242,7 +243,7 @@ def train(
         good, stopping = verdict()
 
         if good:
-            scaler.step(optimizer)
+            apply(optimizer, scaler)
             learned(step)
             if criterion.learning:
                 torch.manual_seed(drawn(seed, step, UPDATING))
@@ -253,6 +254,19 @@ def train(
         guard.count(good or overflow, loss)
         if after(Done(step + 1, loss, good, stopping, shares)):
             return
+
+
+def apply(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    """Step the optimizer. PluginError, naming it, where its code fails: on an option or a shape it cannot take."""
+    try:
+        scaler.step(optimizer)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        name = type(optimizer).__name__
+        raise PluginError(
+            f"optimizer {name} failed in a step ({one_line(error)}); --set optimizer.name=adam is the usual"
+        ) from error
 
 
 def drawn(seed: int, step: int, place: int) -> int:

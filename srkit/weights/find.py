@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from srkit.checkpoint import read_about
+from srkit.checkpoint import HeaderError, read_about
 from srkit.components import Weights
 from srkit.errors import CheckpointError, PluginError, SrkitError, one_line
 from srkit.fetch import BytesDone, fetch, file_sha256
@@ -81,11 +81,12 @@ def cached_file(weights: Weights) -> Path:
 
 
 def is_own(path: Path) -> bool:
-    """Does the file say of which model it is?"""
+    """Did srkit write the file? `read_about` tells what it says, or what is wrong with that."""
     try:
-        return bool(read_about(path))
-    except CheckpointError:
-        return False
+        read_about(path)
+    except CheckpointError as error:
+        return isinstance(error, HeaderError)
+    return True
 
 
 def is_path(word: str) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from srkit.checkpoint import read_about
+from srkit.checkpoint import HeaderError, read_about
 from srkit.components import Weights
 from srkit.errors import CheckpointError, NoWeights, UnknownName, UsageError
 from srkit.fetch import file_sha256
@@ -115,6 +115,8 @@ def located_file(registry: Registry, path: Path, scale: int | None, choose: Choo
     """A weight file with the model it was made with, as its header says."""
     try:
         about = read_about(path)
+    except HeaderError:
+        raise
     except CheckpointError as error:
         return Foreign(path, scale, error)
     model = model_of(registry, path, about, choose)

@@ -249,6 +249,14 @@ def test_a_loss_that_explodes_steps_back_and_then_stops(run_srkit, tmp_path):
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
+def test_an_optimizer_that_fails_in_a_step_is_named(run_srkit):
+    code, _, err = run_srkit("train", *SMALL, "--set", "optimizer=adahessian", "--steps", "2", "--out", "run")
+    assert code == 1
+    assert "srkit: optimizer Adahessian failed in a step (" in err
+    assert "--set optimizer.name=adam" in err
+    assert "unexpected" not in err
+
+
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [

@@ -164,6 +164,25 @@ def test_what_a_checkpoint_can_be_wrong_in(tmp_path, registry):
         load_model(registry, str(path), None)
 
 
+@pytest.mark.parametrize("wrong", ["text", 3, [], [0], {"name": 3}, True, -1.5])
+@pytest.mark.parametrize("key", ["model", "scales", "scores", "run", "step", "licence", "training_lr"])
+def test_a_header_that_says_nonsense_is_one_line_in_every_command(tmp_path, registry, monkeypatch, key, wrong):
+    right = [(key, {"name": 3}) for key in ("scores", "run")] + [(key, "text") for key in ("licence", "training_lr")]
+    right.append(("step", 3))
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "runs" / "m" / "best.safetensors"
+    path.parent.mkdir(parents=True)
+    save_edsr(registry, path, **{key: wrong})
+    for use in (lambda: load_model(registry, str(path), None), lambda: describe(registry, path)):
+        if (key, wrong) in right:
+            use()
+        else:
+            with pytest.raises(CheckpointError, match=f"best.safetensors' says of itself .* {key} = "):
+                use()
+    with pytest.raises(SrkitError, match="edsr"):  # a run that says nonsense is no run, and not the end of it
+        load_model(registry, "edsr-large", 3)
+
+
 def test_no_network_is_ever_used_with_random_weights(registry):
     with pytest.raises(SrkitError, match="no trained weights for x2 here. Get some with 'srkit weights pull"):
         load_model(registry, "edsr-large", 2)
