@@ -3,10 +3,12 @@
     SRKIT_DATA=FOLDER python benchmarks/time_to_quality.py --data PHOTOS --out benchmarks/records/DATE-NAME
     SRKIT_DATA=FOLDER python benchmarks/time_to_quality.py --data PHOTOS --out benchmarks/records/DATE-NAME \
         --model edsr-small --model span --model compact --precision bf16 --minutes 10
+    SRKIT_DATA=FOLDER python benchmarks/time_to_quality.py --data PHOTOS --out benchmarks/records/DATE-NAME \
+        --optimizer muon --lr 0.002 --warmup 200 --steps 2000
 
 From scratch: `edsr-small` (8 blocks of 32 channels), or the models that are named; batches of 16 patches of 48x48,
-Adam, the learning rate rising to --lr in 500 steps and falling to 0 by a cosine, the average of the weights (decay
-0.999) scored. Set5's luma (protocol y) is scored every --every steps; the time that takes is not counted. The schedule
+Adam or --optimizer, the learning rate rising to --lr in --warmup steps and falling to 0 by a cosine, the average of the
+weights (decay 0.999) scored. Set5's luma (protocol y) is scored every --every steps; the time that takes is not counted. The schedule
 ends at --steps, so more steps reach each figure later, and a higher one in the end; with --minutes it ends after about
 so long, by the pace of the model's first steps.
 
@@ -62,8 +64,8 @@ def train(words: argparse.Namespace, model: str, precision: str, folder: Path, *
     shutil.rmtree(folder, ignore_errors=True)
     return srkit.fit(
         scale=2, batch=16, patch=48, lr=words.lr, clip=1.0, ema=0.999, precision=precision, model=model,
-        data={"name": "folder", "root": str(words.data)}, schedule={"name": "cosine", "warmup": 500},
-        out=folder, **more,
+        data={"name": "folder", "root": str(words.data)}, schedule={"name": "cosine", "warmup": words.warmup},
+        optimizer=words.optimizer, out=folder, **more,
     )  # fmt: skip
 
 
@@ -94,17 +96,20 @@ def measure(words: argparse.Namespace, model: str, precision: str) -> dict[str, 
 
     registry = load_plugins()
     registry.add("tracker", Tracker(name="clock", build=build))
-    folder = words.out / f"run-{model}-{precision}"
+    name = f"{model}-{precision}" + (f"-{words.optimizer}" if words.optimizer != "adam" else "")
+    folder = words.out / f"run-{name}"
     result = train(
         words, model, precision, folder, steps=steps, validation="set5", validate_every=words.every, tracker="clock",
         max_time=words.max_time, registry=registry,
     )  # fmt: skip
-    (words.out / f"log-{model}-{precision}.jsonl").write_text((folder / "log.jsonl").read_text())
+    (words.out / f"log-{name}.jsonl").write_text((folder / "log.jsonl").read_text())
     shutil.rmtree(folder)
     points = clocks[0].points
     return {
         "model": model,
+        "optimizer": words.optimizer,
         "lr": words.lr,
+        "warmup": words.warmup,
         "precision": precision,
         "machine": f"{processor()}, {torch.backends.cpu.get_cpu_capability()}",
         "threads": torch.get_num_threads(),
@@ -134,18 +139,18 @@ def readme(curves: list[dict[str, Any]]) -> str:
     text = ["# Minutes to a quality: x2, Set5, protocol y", ""]
     script = "    python benchmarks/time_to_quality.py --data TRAIN_FOLDER --out THIS_FOLDER"
     for curve in curves:
-        how = {key: curve[key] for key in ("model", "precision", "lr", "steps", "every")}
+        how = {key: curve[key] for key in ("model", "optimizer", "precision", "lr", "warmup", "steps", "every")}
         text += [script + "".join(f" --{key} {value}" for key, value in how.items())]
     goals = [f"{goal:.1f} dB" for goal in GOALS]
     text += ["", "Minutes of training, without those of the validations.", ""]
-    text += [f"| model | rate | precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
-    text += ["| --- | ---: | --- |" + " ---: |" * (len(goals) + 4) + " --- | --- |"]
+    text += [f"| model | optimizer | rate | precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
+    text += ["| --- | --- | ---: | --- |" + " ---: |" * (len(goals) + 4) + " --- | --- |"]
     for curve in curves:
         best = max((point["psnr_y"] for point in curve["points"]), default=float("nan"))
         cells = [reached(curve, goal) for goal in GOALS]
         cells += [f"{best:.2f}", f"{curve['done']:,} of {curve['steps']:,}", str(curve["steps_per_s"])]
         cells += [str(curve["threads"]), curve["machine"], curve["torch"]]
-        whose = f"{curve['model']} | {curve['lr']:g} | {curve['precision']}"
+        whose = f"{curve['model']} | {curve['optimizer']} | {curve['lr']:g} | {curve['precision']}"
         text += [f"| {whose} | {' | '.join(cells)} |"]
     first = "`2026-11-23-edsr-8x32`: 36.48 dB after ten minutes in fp32, with a constant rate of 1e-3 and no average"
     return "\n".join([*text, "", f"The first record, {first}.", ""])
@@ -156,6 +161,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", action="append", help="edsr-small, if not said")
+    parser.add_argument("--optimizer", default="adam", help="adam, or another of timm's")
+    parser.add_argument("--warmup", type=int, default=500, help="steps in which the rate rises")
     parser.add_argument("--lr", type=float, default=8e-4, help="the highest learning rate")
     parser.add_argument("--precision", choices=PRECISIONS, action="append", help="both, if not said")
     parser.add_argument("--steps", type=int, default=12_000)
@@ -169,10 +176,10 @@ def main() -> None:
     words.out.mkdir(parents=True, exist_ok=True)
     path = words.out / "curves.json"
     known = json.loads(path.read_text()) if path.exists() else []
-    curves = {(curve["model"], curve["precision"]): curve for curve in known}
+    curves = {(curve["model"], curve["optimizer"], curve["precision"]): curve for curve in known}
     for model in words.model or ["edsr-small"]:
         for precision in words.precision or PRECISIONS:
-            curves[model, precision] = measure(words, model, precision)
+            curves[model, words.optimizer, precision] = measure(words, model, precision)
             path.write_text(json.dumps(list(curves.values()), indent=1) + "\n")
     text = readme(list(curves.values()))
     (words.out / "README.md").write_text(text)
