@@ -1,6 +1,7 @@
 """The pictures of docs/gallery.md: crops of the shipped photographs as bicubic, a bicubic and a photo model make them.
 
     python benchmarks/make_gallery.py BICUBIC_MODEL PHOTO_MODEL --out docs/images
+    python benchmarks/make_gallery.py BICUBIC_MODEL PHOTO_MODEL --out docs/images --scale 4   # files end in -x4
 
 gallery-clean: LR is MATLAB's bicubic of the photograph. gallery-jpeg: the same LR saved as JPEG (4:2:0). Under each
 crop is its PSNR over RGB.
@@ -52,7 +53,7 @@ def main(
     out: Path = Path("docs/images"),
     scale: int = 2,
 ) -> None:
-    """Write gallery-clean and gallery-jpeg, WebP without loss."""
+    """Write gallery-clean and gallery-jpeg, WebP without loss; with -x4 in their names for another scale than 2."""
     models = {
         "bicubic": load("bicubic", scale),
         "bicubic model": load(bicubic_model, scale),
@@ -65,7 +66,7 @@ def main(
     for name, chosen in crops.items():
         strips = [strip_of(models, scale, *crop) for crop in chosen]
         sheet = draw_sheet(["small photo", *models, "original"], strips)
-        path = out / f"{name}.webp"
+        path = out / (f"{name}.webp" if scale == 2 else f"{name}-x{scale}.webp")
         Image.fromarray(sheet).save(path, lossless=True, quality=100, method=6)
         print(f"{path}, {path.stat().st_size / 1e3:.0f} KB")
 
