@@ -36,7 +36,7 @@ demo: $(VENV)/installed
 	$(SRKIT) upscale $(DEMO)/photo.png -o $(DEMO)/shipped.png
 	$(SRKIT) upscale $(DEMO)/photo.png --model bicubic
 	echo "2. train the same network for $(DEMO_TIME) on eight photographs, and upscale with it"
-	$(SRKIT) train --model edsr-small --set lr=1e-3 --set validate_every=200 --max-time $(DEMO_TIME) --out $(DEMO)/trained
+	$(SRKIT) train --model edsr-small --set optimizer.name=muon --set lr=2e-3 --set validate_every=200 --max-time $(DEMO_TIME) --out $(DEMO)/trained
 	$(SRKIT) upscale $(DEMO)/photo.png --model $(DEMO)/trained -o $(DEMO)/trained.png
 	echo "3. score all of them on the two photographs that none has seen"
 	$(SRKIT) bench $(DEMO)/trained --models bicubic,edsr-small --sets samples --scales 2

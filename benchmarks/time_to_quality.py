@@ -8,12 +8,12 @@
 
 From scratch: `edsr-small` (8 blocks of 32 channels), or the models that are named; batches of 16 patches of 48x48,
 Adam or --optimizer, the learning rate rising to --lr in --warmup steps and falling to 0 by a cosine, the average of the
-weights (decay 0.999) scored. Set5's luma (protocol y) is scored every --every steps; the time that takes is not counted. The schedule
-ends at --steps, so more steps reach each figure later, and a higher one in the end; with --minutes it ends after about
-so long, by the pace of the model's first steps.
+weights (decay 0.999) scored. Set5's luma (protocol y) is scored every --every steps; the time that takes is not
+counted. The schedule ends at --steps, so more steps reach each figure later, and a higher one in the end; with
+--minutes it ends after about so long, by the pace of the model's first steps.
 
-A model or a precision that is named alone is measured alone; what others are in --out already stay in the record, so
-each part may be measured when the machine is free. Each is measured whole, never resumed.
+A model, an optimizer or a precision that is named alone is measured alone; what others are in --out already stay in the
+record, so each part may be measured when the machine is free. Each is measured whole, never resumed.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def measure(words: argparse.Namespace, model: str, precision: str) -> dict[str, 
 
     registry = load_plugins()
     registry.add("tracker", Tracker(name="clock", build=build))
-    name = f"{model}-{precision}" + (f"-{words.optimizer}" if words.optimizer != "adam" else "")
+    name = f"{model}-{words.optimizer}-{words.lr:g}-{precision}"
     folder = words.out / f"run-{name}"
     result = train(
         words, model, precision, folder, steps=steps, validation="set5", validate_every=words.every, tracker="clock",
@@ -143,7 +143,8 @@ def readme(curves: list[dict[str, Any]]) -> str:
         text += [script + "".join(f" --{key} {value}" for key, value in how.items())]
     goals = [f"{goal:.1f} dB" for goal in GOALS]
     text += ["", "Minutes of training, without those of the validations.", ""]
-    text += [f"| model | optimizer | rate | precision | {' | '.join(goals)} | best | steps | steps/s | threads | machine | torch |"]
+    text += [f"| model | optimizer | rate | precision | {' | '.join(goals)} | best | steps | steps/s | "]
+    text[-1] += "threads | machine | torch |"
     text += ["| --- | --- | ---: | --- |" + " ---: |" * (len(goals) + 4) + " --- | --- |"]
     for curve in curves:
         best = max((point["psnr_y"] for point in curve["points"]), default=float("nan"))
@@ -176,10 +177,10 @@ def main() -> None:
     words.out.mkdir(parents=True, exist_ok=True)
     path = words.out / "curves.json"
     known = json.loads(path.read_text()) if path.exists() else []
-    curves = {(curve["model"], curve["optimizer"], curve["precision"]): curve for curve in known}
+    curves = {tuple(curve[key] for key in ("model", "optimizer", "lr", "precision")): curve for curve in known}
     for model in words.model or ["edsr-small"]:
         for precision in words.precision or PRECISIONS:
-            curves[model, words.optimizer, precision] = measure(words, model, precision)
+            curves[model, words.optimizer, words.lr, precision] = measure(words, model, precision)
             path.write_text(json.dumps(list(curves.values()), indent=1) + "\n")
     text = readme(list(curves.values()))
     (words.out / "README.md").write_text(text)
