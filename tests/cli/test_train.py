@@ -76,10 +76,11 @@ def same_weights(a, b):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_stopped_and_resumed_is_the_same_run(tmp_path, run_srkit):
-    straight = ["train", *SMALL, "--steps", "30", "--set", "validate_every=7"]
-    assert run_srkit(*straight, "--out", "whole")[0] == 0
-    assert run_srkit("train", *SMALL, "--steps", "13", "--set", "validate_every=7", "--out", "parts")[0] == 0
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_stopped_and_resumed_is_the_same_run(tmp_path, run_srkit, optimizer):
+    words = ["train", *SMALL, "--set", f"optimizer={optimizer}", "--set", "validate_every=7"]
+    assert run_srkit(*words, "--steps", "30", "--out", "whole")[0] == 0
+    assert run_srkit(*words, "--steps", "13", "--out", "parts")[0] == 0
     code, out, err = run_srkit("train", "--resume", "parts", "--steps", "30")
     assert code == 0
     assert "resumed at step 13" in err

@@ -61,14 +61,16 @@ def small(tmp_path: Path, photo: np.ndarray) -> Path:
 def test_all_with_weights_are_compared_on_three_crops(run_srkit, small):
     code, out, err = run_srkit("try", small, "--crop", 40)
     assert code == 0, err
-    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["bicubic", "edsr-small", "edsr-small@photo"]
+    assert [line.split()[0] for line in out.splitlines()[2:6]] == [
+        "bicubic", "edsr-small", "edsr-small@photo", "mdsr-small",
+    ]  # fmt: skip
     assert "try/cat & dog.png" in out
     page = Path("try/cat & dog.html").read_text()
-    assert "<title>cat &amp; dog.png x2: 3 models</title>" in page
+    assert "<title>cat &amp; dog.png x2: 4 models</title>" in page
     assert page.count("<article") == 3
     assert not re.search(r"https?:|url\(|@import", re.sub(r"base64,[\w+/=]+", "", page)), "nothing from elsewhere"
     shown = pictures_in(page)
-    assert [each.shape for each in shown] == [(20, 20, 3), *[(40, 40, 3)] * 3] * 3
+    assert [each.shape for each in shown] == [(20, 20, 3), *[(40, 40, 3)] * 4] * 3
     top, left = (int(re.search(rf"1\. .*?{axis}=(\d+)", page)[1]) for axis in "yx")
     assert (shown[0] == read_rgb(small)[top : top + 20, left : left + 20]).all()
     sheet = np.asarray(Image.open("try/cat & dog.png"))

@@ -136,7 +136,7 @@ def test_a_scale_without_weights_is_a_chain_and_one_resize(run_srkit, put, photo
     code, out, _ = run_srkit("upscale", "photo.png", "--scale", "5", "--tile", "0", "-o", "five.png")
     assert (code, out) == (0, "five.png  (21x20 -> 105x100)\n")
     code, out, _ = run_srkit("upscale", "photo.png", "--scale", "5", "--dry-run")
-    assert "x2 then x2 then x2" in out
+    assert "x2 then x3" in out
     code, _, err = run_srkit("upscale", "photo.png", "--scale", "65")
     assert code == 2
     assert "beyond the limit of 64" in err
