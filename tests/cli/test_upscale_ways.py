@@ -219,7 +219,9 @@ def test_quality_and_depth_are_for_the_format_that_the_target_has(run_srkit, pic
 # --- strength, colour -----------------------------------------------------------------------------------------------
 
 
-def test_strength_0_is_lanczos_and_1_the_network(run_srkit, picture):
+def test_strength_0_is_lanczos_and_1_the_network(run_srkit, photo):
+    picture = photo[90:150, 130:210]  # an eye and fur: there is something to sharpen
+    Image.fromarray(picture).save("p.png")
     words = ["upscale", "p.png", "--model", "edsr-small", "--scale", "2"]
     for strength in ("0", "0.5", "1"):
         assert run_srkit(*words, "--strength", strength, "-o", f"{strength}.png")[0] == 0
@@ -227,7 +229,7 @@ def test_strength_0_is_lanczos_and_1_the_network(run_srkit, picture):
     none, half, full, plain = (np.asarray(loaded(f"{n}.png")) for n in ("0", "0.5", "1", "plain"))
     np.testing.assert_array_equal(none, imresize(picture, 2, method="lanczos3"))
     np.testing.assert_array_equal(full, plain)
-    assert np.abs(none.astype(int) - full).max() > 2
+    assert np.abs(none.astype(int) - full).max() > 4
     assert np.abs(half - (none.astype(float) + full) / 2).max() <= 3  # MATLAB's Lanczos is rounded twice, and clipped
     assert np.abs(half - (none.astype(float) + full) / 2).mean() < 0.5
 
