@@ -148,6 +148,11 @@ def srkit_losses() -> list[Loss]:
         Loss(name="l1", build=lazy("torch.nn:L1Loss"), summary="Mean absolute error, the EDSR paper's choice"),
         Loss(name="l2", build=lazy("torch.nn:MSELoss"), summary="Mean squared error, which maximises PSNR"),
         Loss(
+            name="luma-l1",
+            build=lazy("srkit_builtin.luma_loss:LumaL1"),
+            summary="Mean absolute error of luma, which protocol y scores; beside a loss of colour",
+        ),
+        Loss(
             name="distillation",
             build=lazy("srkit_builtin.distillation:Distillation"),
             summary="Distance from what a trained network, the teacher, makes of the same LR",
