@@ -119,7 +119,7 @@ def test_plugins_lists_and_shows(run_srkit):
     assert code == 0
     assert [f"{p['kind']} {p['name']}" for p in listed] == [
         "model nearest", "model bicubic", "model lanczos", "model edsr", "model mdsr", "model vdsr", "model srresnet",
-        "model srcnn", "loss l1", "loss l2", "loss distillation",
+        "model srcnn", "loss l1", "loss l2", "loss luma-l1", "loss distillation",
         "dataset folder", "dataset shards", "dataset samples", "dataset div2k", "dataset flickr2k", "dataset set5",
         "dataset set14", "dataset b100", "dataset urban100", "dataset manga109",
         "metric psnr", "metric ssim", "augmentation dihedral", "augmentation colour-jitter",

@@ -140,7 +140,7 @@ def test_a_wrong_name_gets_the_nearest_right_one(registry):
         registry.find("model", "edsr-basline")
     with pytest.raises(UnknownName, match="did you mean 'srkit:edsr'?"):
         registry.find("model", "srkti:edsr")
-    with pytest.raises(UnknownName, match="no loss called 'zzz'; there is distillation, l1, l2"):
+    with pytest.raises(UnknownName, match="no loss called 'zzz'; there is distillation, l1, l2, luma-l1"):
         registry.find("loss", "zzz")
 
 
