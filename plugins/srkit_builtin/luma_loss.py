@@ -1,7 +1,7 @@
 """Mean absolute error of luma: what protocol `y` scores."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+from torch.nn import functional as F
 
 from srkit_builtin.luma import luma
 
