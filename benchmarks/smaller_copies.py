@@ -16,8 +16,7 @@ from typing import Annotated
 import typer
 from PIL import Image
 
-from srkit import imresize, list_files, read_rgb
-from srkit.progress import Progress
+from srkit import Progress, imresize, list_files, read_rgb, say
 
 MANIFEST = "MANIFEST.tsv"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -27,9 +26,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     photographs: Path,
     out: Path,
-    factor: Annotated[list[float], typer.Option(help="below 1; may be given several times")] = [0.7, 0.5],  # noqa: B006 - typer copies it
+    factor: Annotated[list[float], typer.Option(min=0.01, max=0.99, help="may be given several times")] = [0.7, 0.5],  # noqa: B006 - typer copies it
 ) -> None:
-    paths = list_files(photographs)[0]
+    paths, left_out = list_files(photographs)
+    if others := [str(path) for path in left_out if path.name != MANIFEST]:
+        say(f"no pictures, and left out: {', '.join(others)}")
     out.mkdir(parents=True, exist_ok=True)
     with Progress("copies", len(paths)) as progress:
         for path in paths:
