@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from kornia.geometry.transform import hflip, vflip
 from torch import Tensor
 
 from srkit import Batch
@@ -23,13 +22,12 @@ class Dihedral(ByRows):
     @staticmethod
     def turn(images: Tensor, kinds: Tensor) -> Tensor:
         """images: B,C,N,N. kinds: B, 1 to flip left-right, 2 to flip top-bottom and 4 to transpose, added up."""
-        turned = torch.empty_like(images)
-        # Those of a kind together: each pixel is moved once.
-        groups = kinds.argsort().to(images.device).split(kinds.bincount(minlength=8).tolist())
-        for kind, members in enumerate(groups):
-            if len(members):
-                some = images[members]
-                some = hflip(some) if kind & 1 else some
-                some = vflip(some) if kind & 2 else some
-                turned[members] = some.mT if kind & 4 else some
-        return turned
+        count, channels, side, _ = images.shape
+        forwards = torch.arange(side)
+        across, down, transposed = ((kinds & kind > 0)[:, None] for kind in (1, 2, 4))
+        column = torch.where(across, side - 1 - forwards, forwards)  # B,N: of the pixel that comes to each column
+        row = torch.where(down, side - 1 - forwards, forwards) * side + torch.arange(count)[:, None] * side * side
+        vertical, horizontal = torch.where(transposed, column, row), torch.where(transposed, row, column)
+        source = vertical.to(images.device)[:, :, None] + horizontal.to(images.device)[:, None]  # B,N,N
+        pixels = images.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, source.flatten())
+        return pixels.view(count, side, side, channels).permute(0, 3, 1, 2)

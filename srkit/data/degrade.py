@@ -19,6 +19,7 @@ from srkit.data.pairs import TooSmall, cropped, described
 from srkit.errors import DataError, PluginError, SrkitError, one_line
 from srkit.images import About, picture_from, write_picture
 from srkit.imresize import imresize_torch
+from srkit.nets import seed_torch
 
 NOTE = ".degraded.json"  # in a folder of pairs: what made them
 ONE_AT_A_TIME = Lock()  # torch's generator is one for all threads
@@ -58,7 +59,7 @@ class Degrader:
         white: 255, or 65535 for LR of 16 bits; LR is rounded to so many levels. Leaves torch's generator seeded anew.
         Raises PluginError, naming the degradation, where one fails.
         """
-        torch.manual_seed(seed)
+        seed_torch(seed, hr.device)
         size = (hr.shape[-2] // scale, hr.shape[-1] // scale)
         image = self.degraded(hr, size, scale)
         if image.shape[-2:] != torch.Size(size):

@@ -12,6 +12,7 @@ from srkit.data.degrade import Degrader
 from srkit.data.store import Store, picture_at
 from srkit.errors import DataError, UsageError
 from srkit.imresize import imresize_torch
+from srkit.nets import seed_torch
 
 RESIDENT_SHARE = 0.5  # of the accelerator's free memory that the pixels may take
 READERS = 16  # that read at an address at once
@@ -68,7 +69,8 @@ class Sampler:
         self.has_lr = all(store.has_lr for store in stores)
         self.scale, self.batch, self.patch, self.seed, self.device = scale, batch, patch, seed, device
         self.deep = bool((self.hr[:, 3] > 1).any() or (self.has_lr and (self.lr[:, 3] > 1).any()))
-        self.mapped = [store.pixels for store in stores]
+        # Plain arrays, where they are arrays: a slice of numpy's memmap takes three times as long.
+        self.mapped = [np.asarray(store.pixels) if store.here else store.pixels for store in stores]
         # What stays at an address is read there by several at once, since each waits for an answer.
         self.each = map if all(store.here for store in stores) else ThreadPoolExecutor(READERS, "far").map
         self.resident = None
@@ -262,7 +264,7 @@ class Batches:
         shared = alone.index(True) if True in alone else len(alone)
         whole = max((i + 1 for i in range(shared) if not by_rows(modules[i])), default=0)
         self.whole, self.by_rows, self.own = modules[:whole], modules[whole:shared], modules[shared:]
-        self.count = samplers[self.scales[0]].batch
+        self.count, self.device = samplers[self.scales[0]].batch, samplers[self.scales[0]].device
         each = self.count if apart else self.count // size
         self.part = range(each) if apart else range(rank * each, (rank + 1) * each)
         self.thread = ThreadPoolExecutor(1, "patches")
@@ -270,18 +272,19 @@ class Batches:
 
     def __call__(self, step: int) -> tuple[int, Batch]:
         own_seed = int(np.random.default_rng([self.seed, step, 1 + self.rank, 1]).integers(2**63))
-        scale = self.drawn(step)[1]
+        seed, scale = self.drawn(step)
         batch, plain = self.cut(step)
-        torch.manual_seed(own_seed if self.apart else self.drawn(step)[0])
+        seed_torch(own_seed if self.apart else seed, self.device)
         for augment in self.whole:
             batch = augment(batch)
         batch = self.change_rows(batch, scale)
         if self.own and not self.apart:
-            torch.manual_seed(own_seed)
+            seed_torch(own_seed, self.device)
         for augment in self.own:
             batch = augment(batch)
         if self.degrader:
             batch = self.changed_late(self.degraded(step, scale, batch, plain), step, scale, own_seed)
+        self.cut_ahead(step + 1)
         return scale, batch
 
     def degraded(self, step: int, scale: int, batch: Batch, plain: torch.Tensor) -> Batch:
@@ -299,10 +302,10 @@ class Batches:
         """What changes LR alone, after LR has been made."""
         shape = torch.Size((self.count, 3, self.samplers[scale].patch, self.samplers[scale].patch))
         for number, augment in enumerate(self.late):
-            torch.manual_seed(int(np.random.default_rng([self.seed, step, number, 3]).integers(2**63)))
+            seed_torch(int(np.random.default_rng([self.seed, step, number, 3]).integers(2**63)), self.device)
             drawn = augment.draw(shape) if by_rows(augment) and not self.apart else {"partner": None}
             if "partner" in drawn:
-                torch.manual_seed(own_seed + number)
+                seed_torch(own_seed + number, self.device)
                 batch = augment(batch)
             else:
                 mine = {
@@ -342,8 +345,14 @@ class Batches:
         if self.whole or len(self.part) == self.count:
             return None
         seed, scale = self.drawn(step)
-        torch.manual_seed(seed)
+        seed_torch(seed, self.device)
         return self.draw_rows(scale)[1][0]
+
+    def cut_ahead(self, step: int) -> None:
+        """Let the other thread begin: last of all, since it and what makes a batch here would wait for each other."""
+        sampler = self.samplers[self.drawn(step)[1]]
+        if sampler.resident is None:
+            self.ahead = (step, self.thread.submit(sampler.cut, step, self.rows(step)))
 
     def cut(self, step: int) -> tuple[Batch, torch.Tensor]:
         """The rows needed, and which rows of this rank's part have 8 bits."""
@@ -352,8 +361,6 @@ class Batches:
             patches = sampler.cut(step, rows)
         else:
             patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, rows)
-            following = self.samplers[self.drawn(step + 1)[1]]
-            self.ahead = (step + 1, self.thread.submit(following.cut, step + 1, self.rows(step + 1)))
         mine = np.array(self.part) if rows is None else np.searchsorted(rows, self.part)
         return sampler.finish(patches), patches.plain[mine]
 

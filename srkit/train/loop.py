@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from srkit.components import Batch
 from srkit.errors import PluginError, one_line
-from srkit.nets import AUTOCAST, out_of_memory
+from srkit.nets import AUTOCAST, out_of_memory, seed_torch
 from srkit.train.asked import asked_of
 from srkit.train.distributed import World
 
@@ -210,7 +210,7 @@ def train(
     for step in steps:
         (scale, batch), outputs = following, []
         rates(step)
-        torch.manual_seed(drawn(seed, step, 1 + world.rank))
+        seed_torch(drawn(seed, step, 1 + world.rank), batch.lr.device)
         optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=batch.lr.device)
         shares: dict[str, Tensor] = {}
@@ -246,7 +246,7 @@ def train(
             apply(optimizer, scaler)
             learned(step)
             if criterion.learning:
-                torch.manual_seed(drawn(seed, step, UPDATING))
+                seed_torch(drawn(seed, step, UPDATING), batch.lr.device)
                 shares |= criterion.update(world.whole(torch.cat(outputs)), world.whole(batch.hr))
                 world.alike(criterion.learnt())
         scaler.update()

@@ -64,7 +64,7 @@ def test_only_what_makes_photographs_is_left_to_each_rank(registry):
 
 
 class FixedSampler:
-    batch, patch = 4, 16
+    batch, patch, device = 4, 16, torch.device("cpu")
     resident = ()  # nothing to cut ahead of the step
 
     def cut(self, step, rows):
