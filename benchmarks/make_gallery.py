@@ -54,6 +54,7 @@ def main(
     scale: int = 2,
 ) -> None:
     """Write gallery-clean and gallery-jpeg, WebP without loss; with -x4 in their names for another scale than 2."""
+    out.mkdir(parents=True, exist_ok=True)
     models = {
         "bicubic": load("bicubic", scale),
         "bicubic model": load(bicubic_model, scale),
