@@ -29,5 +29,5 @@ class Dihedral(ByRows):
         row = torch.where(down, side - 1 - forwards, forwards) * side + torch.arange(count)[:, None] * side * side
         vertical, horizontal = torch.where(transposed, column, row), torch.where(transposed, row, column)
         source = vertical.to(images.device)[:, :, None] + horizontal.to(images.device)[:, None]  # B,N,N
-        pixels = images.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, source.flatten())
+        pixels = images.permute(0, 2, 3, 1).reshape(count * side * side, channels).index_select(0, source.flatten())
         return pixels.view(count, side, side, channels).permute(0, 3, 1, 2)

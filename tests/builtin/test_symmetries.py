@@ -32,6 +32,13 @@ def test_dihedral_turns_both_images_alike_and_exactly(registry, side):
     assert seen == set(range(8))
 
 
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (6, 4)])
+def test_dihedral_refuses_what_is_not_square(registry, height, width):
+    batch = Batch(torch.rand(9, 3, height, width), torch.rand(9, 3, 2 * height, 2 * width))
+    with pytest.raises(RuntimeError, match="shape"):
+        registry.choose("augmentation", "dihedral").build()(batch)
+
+
 def test_dihedral_is_decided_by_the_global_seed(registry):
     batch = Batch(torch.rand(9, 3, 4, 4), torch.rand(9, 3, 8, 8))
     augment = registry.choose("augmentation", "dihedral").build()
