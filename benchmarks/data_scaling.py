@@ -81,7 +81,9 @@ def main() -> None:
                     _, batch = feeds[count](step)
                     cuts[count].append(time.perf_counter() - cut_at)
                     optimizer.zero_grad(set_to_none=True)
-                    torch.nn.functional.l1_loss(net(batch.lr), batch.hr).backward()
+                    loss = torch.nn.functional.l1_loss(net(batch.lr), batch.hr)
+                    feeds[count].ahead()
+                    loss.backward()
                     optimizer.step()
                     step += 1
                 synchronise(device)

@@ -65,7 +65,9 @@ def measure(words: argparse.Namespace) -> dict[str, dict[str, float]]:
             for step in range(WARM_UP, WARM_UP + words.steps):
                 begin = time.process_time()
                 batches(step)
-                batches.ahead[1].result()  # type: ignore[index] # the rows of the next step, cut meanwhile
+                batches.ahead()
+                assert batches.begun
+                batches.begun.result()  # the rows of the next step, cut meanwhile
                 seconds.append(time.process_time() - begin)
             found[name][way] = 1000 * statistics.median(seconds)
             batches.thread.shutdown()

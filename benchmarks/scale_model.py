@@ -96,7 +96,9 @@ def step_parts(options: dict[str, Any], data: str, turns: int) -> dict[str, floa
     for step in range(turns):
         begin = time.process_time()
         batch = batches(step)
-        batches.ahead[1].result()  # type: ignore[index] # the rows of the next step, cut meanwhile
+        batches.ahead()
+        assert batches.begun
+        batches.begun.result()  # the rows of the next step, cut meanwhile
         cut.append(time.process_time() - begin)
     batches.thread.shutdown()
     lr = batch[1].lr.contiguous(memory_format=torch.channels_last)

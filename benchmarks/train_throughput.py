@@ -5,7 +5,9 @@
 The bare step is forward, L1, backward and Adam on tensors that lie ready, with the same network, batch
 and precision. It is measured between the steps of a real training (sampling, augmentation, checks, log),
 in turns, so that a noisy machine disturbs both alike; the ratio is the median over the turns. The trainer averages the
-weights, as it does by default; the bare step does not. Several precisions are trained in turns too, --rounds times.
+weights, as it does by default; the bare step does not. On a CPU the trainer's Adam is fused, the bare step's is what
+torch.optim.Adam does when nothing is said; with --fused it is fused too. Several precisions are trained in turns too,
+--rounds times.
 """
 
 import argparse
@@ -39,13 +41,13 @@ class Silent:
     def progress(self, step: int, loss: float, score: str) -> None: ...
 
 
-def bare_steps(run: Run, device: torch.device) -> Callable[[int], float]:
+def bare_steps(run: Run, device: torch.device, fused: bool) -> Callable[[int], float]:
     """measure(n) -> seconds of n bare steps of this run's model, batch and precision."""
     model = load_plugins().choose("model", run.model.name, run.model.options)
     net = build_net(model, run.scales, device).to(memory_format=torch.channels_last)
     if run.compile != "off":
         net.compile(mode="reduce-overhead" if run.compile == "graphs" else None)
-    optimizer = torch.optim.Adam(net.parameters(), lr=run.lr)
+    optimizer = torch.optim.Adam(net.parameters(), lr=run.lr, fused=fused or None)
     lr = torch.rand(run.batch, 3, run.patch, run.patch, device=device).to(memory_format=torch.channels_last)
     side = run.patch * run.scales[0]
     hr = torch.rand(run.batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
@@ -74,9 +76,9 @@ def synchronise(device: torch.device) -> None:
 Turns = list[tuple[float, float]]  # seconds of the trainer's steps and of as many bare ones
 
 
-def compare(run: Run, device: torch.device, turns: int, each: int, resident: str) -> Turns:
+def compare(run: Run, device: torch.device, turns: int, each: int, *, resident: str, fused: bool) -> Turns:
     """Train, with a turn of bare steps after every `each` steps."""
-    bare = bare_steps(run, device)
+    bare = bare_steps(run, device, fused)
     found: Turns = []
     calls, begun = 0, 0.0
 
@@ -205,6 +207,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32", help="one or several, such as auto,fp32")
     parser.add_argument("--compile", default="off")
+    parser.add_argument("--fused", action="store_true", help="the bare step's Adam too")
     parser.add_argument("--resident", default="auto")
     parser.add_argument("--peer", type=Path, help="a checkout of BasicSR to run on the same data and models")
     parser.add_argument("--json", action="store_true")
@@ -219,11 +222,14 @@ def main() -> None:
         found: dict[str, Turns] = {precision: [] for precision in precisions}
         for _ in range(rounds):
             for precision, run in runs.items():
-                found[precision] += compare(run, device, -(-words.turns // rounds), each, words.resident)
+                found[precision] += compare(
+                    run, device, -(-words.turns // rounds), each, resident=words.resident, fused=words.fused
+                )
         own = []
         for precision, run in runs.items():
             row = {"model": name, "device": str(device), "precision": precision, "compile": run.compile,
-                   "resident": words.resident, **speeds(found[precision], each)}  # fmt: skip
+                   "bare_adam": "fused" if words.fused else "torch's default", "resident": words.resident,
+                   **speeds(found[precision], each)}  # fmt: skip
             if words.peer:
                 row["peer_steps_per_s"] = peer(words.peer, words.data, MODELS[name], run, 40)
                 row["over_peer"] = row["trainer_steps_per_s"] / row["peer_steps_per_s"]

@@ -227,6 +227,18 @@ def stays(size: int, device: torch.device, resident: str) -> bool:
     return resident == "yes" or size < RESIDENT_SHARE * free
 
 
+class Begun(NamedTuple):
+    """What of a step can be had ahead of it. seed: of what all ranks draw alike; own_seed: of what this rank draws.
+
+    patches: None where the pixels are kept on the device.
+    """
+
+    seed: int
+    own_seed: int
+    scale: int
+    patches: Cut | None
+
+
 class Batches:
     """batches(step) -> the scale drawn and this rank's part of the batch, augmented: a function of (seed, step).
 
@@ -243,7 +255,7 @@ class Batches:
     without partners by rows, others as `per_rank`.
 
     apart: each rank has data of its own, and its sampler draws its part alone.
-    The rows of the next step are cut from the memory map by another thread while this step is computed.
+    `ahead` lets another thread begin with the step that follows.
     """
 
     def __init__(
@@ -268,12 +280,14 @@ class Batches:
         each = self.count if apart else self.count // size
         self.part = range(each) if apart else range(rank * each, (rank + 1) * each)
         self.thread = ThreadPoolExecutor(1, "patches")
-        self.ahead: tuple[int, Future[Any]] | None = None
+        self.following: tuple[int, np.ndarray | None] = (-1, None)  # the step, and its rows that are to be cut
+        self.begun: Future[Begun] | None = None  # of that step
 
     def __call__(self, step: int) -> tuple[int, Batch]:
-        own_seed = int(np.random.default_rng([self.seed, step, 1 + self.rank, 1]).integers(2**63))
-        seed, scale = self.drawn(step)
-        batch, plain = self.cut(step)
+        rows = self.following[1] if step == self.following[0] else self.rows(step)
+        begun = self.begun.result() if self.begun and step == self.following[0] else self.begin(step, rows)
+        seed, own_seed, scale = begun.seed, begun.own_seed, begun.scale
+        batch, plain = self.finish(step, begun, rows)
         seed_torch(own_seed if self.apart else seed, self.device)
         for augment in self.whole:
             batch = augment(batch)
@@ -284,8 +298,30 @@ class Batches:
             batch = augment(batch)
         if self.degrader:
             batch = self.changed_late(self.degraded(step, scale, batch, plain), step, scale, own_seed)
-        self.cut_ahead(step + 1)
+        self.following, self.begun = (step + 1, self.rows(step + 1)), None
         return scale, batch
+
+    def ahead(self) -> None:
+        """Let another thread begin with the step that follows, unless it has.
+
+        Call it when the interpreter will be free for a while, as it is while gradients are computed: two threads that
+        both want it wait for each other.
+        """
+        if self.begun is None and self.following[0] >= 0:
+            self.begun = self.thread.submit(self.begin, *self.following)
+
+    def begin(self, step: int, rows: np.ndarray | None) -> Begun:
+        own_seed = int(np.random.default_rng([self.seed, step, 1 + self.rank, 1]).integers(2**63))
+        seed, scale = self.drawn(step)
+        sampler = self.samplers[scale]
+        return Begun(seed, own_seed, scale, sampler.cut(step, rows) if sampler.resident is None else None)
+
+    def finish(self, step: int, begun: Begun, rows: np.ndarray | None) -> tuple[Batch, torch.Tensor]:
+        """The rows needed as a batch, and which rows of this rank's part have 8 bits."""
+        sampler = self.samplers[begun.scale]
+        patches = begun.patches or sampler.cut(step, rows)
+        mine = np.array(self.part) if rows is None else np.searchsorted(rows, self.part)
+        return sampler.finish(patches), patches.plain[mine]
 
     def degraded(self, step: int, scale: int, batch: Batch, plain: torch.Tensor) -> Batch:
         """LR made of HR, of this rank's part. plain: its rows of 8 bits; the others get LR of 16."""
@@ -347,22 +383,6 @@ class Batches:
         seed, scale = self.drawn(step)
         seed_torch(seed, self.device)
         return self.draw_rows(scale)[1][0]
-
-    def cut_ahead(self, step: int) -> None:
-        """Let the other thread begin: last of all, since it and what makes a batch here would wait for each other."""
-        sampler = self.samplers[self.drawn(step)[1]]
-        if sampler.resident is None:
-            self.ahead = (step, self.thread.submit(sampler.cut, step, self.rows(step)))
-
-    def cut(self, step: int) -> tuple[Batch, torch.Tensor]:
-        """The rows needed, and which rows of this rank's part have 8 bits."""
-        sampler, rows = self.samplers[self.drawn(step)[1]], self.rows(step)
-        if sampler.resident is not None:
-            patches = sampler.cut(step, rows)
-        else:
-            patches = self.ahead[1].result() if self.ahead and self.ahead[0] == step else sampler.cut(step, rows)
-        mine = np.array(self.part) if rows is None else np.searchsorted(rows, self.part)
-        return sampler.finish(patches), patches.plain[mine]
 
 
 def by_rows(augmentation: Any) -> bool:

@@ -185,6 +185,7 @@ def train(
     optimizer: torch.optim.Optimizer,
     batches: Callable[[int], tuple[int, Batch]],
     *,
+    ahead: Callable[[], None] = lambda: None,
     rates: Callable[[int], None],
     clip: Callable[[float], Tensor],
     guard: Guard,
@@ -202,7 +203,7 @@ def train(
     """Run `steps`. All that is random in a step is a function of (seed, step, rank).
 
     net(lr, scale) -> sr; average(lr, scale) likewise by the average of the weights, where there is one.
-    batches(step) -> the scale drawn and this rank's part of the batch.
+    batches(step) -> the scale drawn and this rank's part of the batch. ahead() lets the next one be begun.
     rates(step) sets learning rates. learned(step) is called when the weights have changed; after(done) ends
     each step, and True the training. Raises Diverged when the guard has seen enough.
     """
@@ -224,6 +225,7 @@ def train(
                 terms = criterion.terms(sr.float(), part.hr, world, **offered)
                 terms, lambdas = criterion.adapted(terms, sr, world)
                 share = summed(terms) / accumulate
+                ahead()  # while gradients are computed, the interpreter is free
                 scaler.scale(share).backward()
             loss = loss + share.detach()
             if len(terms) > 1:

@@ -127,8 +127,10 @@ def averaged(net: nn.Module, decay: float) -> Any:
         return None
     from timm.utils import ModelEmaV3
 
+    # Without buffers to average, those of parameters need not be looked up by name in each step.
+    buffers = any(buffer.is_floating_point() for buffer in net.buffers())
     try:
-        return ModelEmaV3(net, decay=decay, use_warmup=True)
+        return ModelEmaV3(net, decay=decay, use_warmup=True, exclude_buffers=not buffers)
     except RuntimeError as error:  # of torch's older weight_norm, for one
         if out_of_memory(error):
             raise

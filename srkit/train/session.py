@@ -272,6 +272,7 @@ def trained(trainee: Trainee, forward: Callable[[Tensor, int], Tensor], keeper: 
             trainee.criterion,
             trainee.optimizer,
             trainee.batches,
+            ahead=trainee.batches.ahead,
             rates=keeper.slowed,
             clip=trainee.clip,
             guard=trainee.guard,

@@ -99,15 +99,39 @@ def test_resident_pixels_and_mapped_ones_give_the_same_patches(folder, tmp_path,
             assert torch.equal(mapped(step).lr, resident(step).lr)
 
 
-def test_batches_cut_ahead_are_those_cut_at_once(folder):
+@pytest.mark.parametrize(("rank", "size"), [(0, 1), (1, 2)])
+def test_batches_begun_ahead_are_those_made_at_once(folder, rank, size):
     samplers = {scale: sampler([pack(folder, scale)], scale=scale) for scale in (2, 3)}
-    going = Batches(samplers, [], 5)
+    going = Batches(samplers, modules("dihedral", "mixup"), 5, rank, size)
+    going.ahead()  # before the first step nothing follows
     for step in (0, 1, 2, 3, 7, 4):  # in order, and after a jump
         scale, batch = going(step)
-        again, alone = Batches(samplers, [], 5)(step)
+        going.ahead()
+        begun = going.begun
+        going.ahead()
+        assert begun is going.begun  # begun once
+        again, alone = Batches(samplers, modules("dihedral", "mixup"), 5, rank, size)(step)
         assert scale == again
         assert torch.equal(batch.hr, alone.hr)
+        assert torch.equal(batch.lr, alone.lr)
     assert {going(step)[0] for step in range(10)} == {2, 3}
+
+
+def test_the_next_batch_is_begun_while_gradients_are_computed(folder):
+    told, batches = [], Batches({2: sampler([pack(folder)])}, [], 0)
+
+    class Told(nn.Module):
+        def forward(self, sr, hr):
+            told.append("loss")
+            sr.register_hook(lambda _: told.append("gradient"))
+            return (sr - hr).abs().mean()
+
+    def ahead() -> None:
+        told.append("ahead")
+        batches.ahead()
+
+    run(steps=2, batches=batches, criterion=Criterion([Told()], [1.0]), ahead=ahead)
+    assert told == ["loss", "ahead", "gradient"] * 2
 
 
 class Noise(nn.Module):
@@ -314,6 +338,21 @@ def test_the_average_is_the_formula(folder):
     run(steps=5, batches=batches, net=net, learned=learned)
     for e, p in zip(expected, average.module.parameters(), strict=True):
         torch.testing.assert_close(p, e, rtol=1e-6, atol=1e-7)
+
+
+def test_the_average_is_of_buffers_too():
+    """Running means of a batch norm are averaged; what counts its batches is copied; of neither the other."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    average = averaged(net, 0.9)
+    for step in range(4):
+        before = {name: value.clone() for name, value in average.module.state_dict().items()}
+        net(torch.rand(2, 3, 8, 8) + step)
+        average.update(net, step)
+        share = 1 - average.get_decay(step)
+        for name, value in average.module.state_dict().items():
+            now = net.state_dict()[name]
+            expected = before[name].lerp(now, share) if now.is_floating_point() else now
+            torch.testing.assert_close(value, expected)
 
 
 def test_half_precision_trains_nearly_alike(folder):

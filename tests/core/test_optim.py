@@ -27,8 +27,9 @@ def rates(name, options, steps, wanted, lr=1.0):
     return found
 
 
-def test_the_default_optimizer_is_adam_of_the_paper():
-    ours, theirs = net(), net()
+@pytest.mark.parametrize("strides", [torch.contiguous_format, torch.channels_last])
+def test_the_default_optimizer_is_adam_of_the_paper(strides):
+    ours, theirs = net().to(memory_format=strides), net().to(memory_format=strides)
     assert resolved_optimizer("adam", {})["betas"] == [0.9, 0.999]
     assert resolved_optimizer("adam", {})["eps"] == 1e-8
     one = make_optimizer("adam", resolved_optimizer("adam", {}), ours, 1e-3)
@@ -39,7 +40,23 @@ def test_the_default_optimizer_is_adam_of_the_paper():
             optimizer.zero_grad()
             model(x).square().mean().backward()
             optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert one.param_groups[0]["fused"]
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_weights_that_are_not_dense_are_not_stepped_in_the_order_of_memory():
+    """Fused, torch's Adam takes the memory of weight and gradient in order, whatever their strides."""
+    odd = nn.Linear(4, 4)
+    odd.weight = nn.Parameter(torch.rand(8, 4)[::2])
+    before = odd.weight.detach().clone()
+    optimizer = make_optimizer("adam", {}, odd, 1e-2)
+    (odd.weight * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(odd.weight.detach() - before, torch.tensor([-1e-2, 1e-2, -1e-2, 1e-2]).expand(4, 4))
+    assert not optimizer.param_groups[0]["fused"]
+    assert make_optimizer("adam", {"fused": False}, nn.Linear(4, 4), 1e-2).param_groups[0]["fused"] is False
+    make_optimizer("adamw", {"differentiable": True}, nn.Linear(4, 4), 1e-2)  # which fused does not go with
 
 
 def test_the_default_schedule_halves():
