@@ -74,7 +74,7 @@ def test_lr_of_a_deep_picture_has_16_bits_and_of_another_8(folder):
     deep, plain = [], []
     for step in range(4):
         feed = batches(folder, Degrader([Step("dim", lambda image, size, scale: 0.9 * image)]))
-        _, eight = feed.cut(step)
+        eight = feed.begin(step, None).patches.plain
         for lr, is_plain in zip(feed(step)[1].lr, eight.tolist(), strict=True):
             (plain if is_plain else deep).append(lr)
     of_8, of_16 = 255 * torch.stack(plain), 255 * torch.stack(deep)
