@@ -8,7 +8,8 @@ is measured here. Weights of the same preset, scales and tag that were shipped b
 `best.safetensors` is written to `plugins/srkit_builtin/weights/`, with its kernels in fp16 where that costs at most
 0.001 dB on Set5 at each scale. `weights.toml` beside it gets the SHA-256, the claims, the licence, and the SHA-256 of
 the pixels made of a sample. The record has the run file, the log, those pixels as PNG, and the command that trains
-again. The table in docs/weights.md is written anew.
+again. The table in docs/weights.md is written anew. `--after` names the trainings that led to this one, the first one
+first; their run files and logs go into the record too.
 """
 
 import hashlib
@@ -224,6 +225,9 @@ def readme(name: str, about: Mapping[str, Any], entry: Mapping[str, Any], facts:
             f"\nBetween steps {facts['changed'][0]:,} and {facts['changed'][-1]:,} the learning rate of the log is not "
             "that of `run.toml`: the training was resumed with other steps, so the command takes another path."
         )
+    if facts["earlier"]:
+        names = " and ".join(f"`before-{number}.toml`" for number, _ in enumerate(facts["earlier"], 1))
+        yield f"\nIt goes on from what came before it: {names}, in this order, each with its log."
     if facts["note"]:
         yield f"\n{facts['note']}"
     yield "\nPSNR in dB and SSIM, protocol y, LR by MATLAB's bicubic, fp32; the last column in bf16:\n"
@@ -240,6 +244,9 @@ def write_record(folder: Path, about: Any, entry: Mapping[str, Any], facts: Mapp
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.toml").write_text(facts["run"].to_toml(), encoding="utf-8")
     shutil.copyfile(facts["log"], folder / "log.jsonl")
+    for number, (run, log) in enumerate(facts["earlier"], 1):
+        (folder / f"before-{number}.toml").write_text(run.to_toml(), encoding="utf-8")
+        shutil.copyfile(log, folder / f"before-{number}.jsonl")
     for scale, pixels in facts["pixels"].items():
         Image.fromarray(pixels).save(folder / f"pixels-x{scale}.png", optimize=True)
     text = "\n".join(readme(folder.name, about, entry, facts)) + "\n"
@@ -263,7 +270,11 @@ def register(entry: Mapping[str, Any]) -> None:
     write_atomically(LIST, lambda file: file.write((HEAD + tomli_w.dumps(table)).encode()))
 
 
-def ship(run_folder: Path, tag: str, data: Path, note: str) -> str:
+def run_in(registry: Registry, run_folder: Path) -> Run:
+    return Run.from_dict(portable(read_run_file(run_folder / "run.toml"))).resolved(registry)
+
+
+def ship(run_folder: Path, tag: str, data: Path, note: str, after: Sequence[Path] = ()) -> str:
     """Ship one run; the line that says what was shipped."""
     registry = load_plugins()
     source = checkpoint_in(run_folder)
@@ -272,7 +283,8 @@ def ship(run_folder: Path, tag: str, data: Path, note: str) -> str:
     if not model.preset:
         raise UsageError(f"'{source}' has options of no preset: {model.options}; add one to srkit_builtin first")
     manifest = Path(read_run_file(run_folder / "run.toml")["data"]["root"]) / "MANIFEST.tsv"
-    run = Run.from_dict(portable(read_run_file(run_folder / "run.toml"))).resolved(registry)
+    run = run_in(registry, run_folder)
+    earlier = [(run_in(registry, each), each / "log.jsonl") for each in after]
     name = f"{model.preset}-{'x'.join(['', *map(str, scales)])}-{tag}"
     path = SHIPPED / f"{name}.safetensors"
     about |= {"licence": licence_of(manifest), "run": run.to_dict()}
@@ -302,7 +314,7 @@ def ship(run_folder: Path, tag: str, data: Path, note: str) -> str:
     facts = {
         "run": run, "parameters": parameter_count(load_model(registry, str(path), None).net), "cost": cost,
         "lines": lines, "pixels": pixels, "log": run_folder / "log.jsonl",
-        "changed": other_rates(run, log), "note": note,
+        "changed": other_rates(run, log), "earlier": earlier, "note": note,
     }  # fmt: skip
     write_record(RECORDS / str(entry["record"]), about, entry, facts)
     register(entry)
@@ -316,10 +328,11 @@ def main(
         "../shared/data/bench"
     ),
     note: Annotated[str, typer.Option(help="A sentence for the record's README.")] = "",
+    after: Annotated[list[Path], typer.Option(help="A training before it, first one first; repeatable.")] = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Ship the weights of one finished run."""
     try:
-        print(ship(run_folder, tag, data, note))
+        print(ship(run_folder, tag, data, note, after))
         subprocess.run([sys.executable, ROOT / "docs/generate_weights.py"], check=True)
     except SrkitError as error:
         raise SystemExit(f"ship_weights: {error}") from None
