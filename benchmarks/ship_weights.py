@@ -228,7 +228,7 @@ def readme(name: str, about: Mapping[str, Any], entry: Mapping[str, Any], facts:
     if facts["earlier"]:
         names = " and ".join(f"`before-{number}.toml`" for number, _ in enumerate(facts["earlier"], 1))
         count = len(facts["earlier"]) + 1
-        yield f"\nThis is the last of {count} trainings in a row; the run files before it are {names}, each with its log."
+        yield f"\nThis is the last of {count} trainings in a row; before it came {names}, each with its log."
     if facts["note"]:
         yield f"\n{facts['note']}"
     yield "\nPSNR in dB and SSIM, protocol y, LR by MATLAB's bicubic, fp32; the last column in bf16:\n"
