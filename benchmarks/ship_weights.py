@@ -275,7 +275,9 @@ def run_in(registry: Registry, run_folder: Path) -> Run:
     return Run.from_dict(portable(read_run_file(run_folder / "run.toml"))).resolved(registry)
 
 
-def ship(run_folder: Path, tag: str, data: Path, note: str, after: Sequence[Path] = ()) -> str:
+def ship(
+    run_folder: Path, tag: str, data: Path, *, note: str, after: Sequence[Path] = (), manifest: Path | None = None
+) -> str:
     """Ship one run; the line that says what was shipped."""
     registry = load_plugins()
     source = checkpoint_in(run_folder)
@@ -283,7 +285,7 @@ def ship(run_folder: Path, tag: str, data: Path, note: str, after: Sequence[Path
     model, scales, tensors = model_of(registry, source, about), about["scales"], read_tensors(source)
     if not model.preset:
         raise UsageError(f"'{source}' has options of no preset: {model.options}; add one to srkit_builtin first")
-    manifest = Path(read_run_file(run_folder / "run.toml")["data"]["root"]) / "MANIFEST.tsv"
+    manifest = manifest or Path(read_run_file(run_folder / "run.toml")["data"]["root"]) / "MANIFEST.tsv"
     run = run_in(registry, run_folder)
     earlier = [(run_in(registry, each), each / "log.jsonl") for each in after]
     name = f"{model.preset}-{'x'.join(['', *map(str, scales)])}-{tag}"
@@ -329,11 +331,14 @@ def main(
         "../shared/data/bench"
     ),
     note: Annotated[str, typer.Option(help="A sentence for the record's README.")] = "",
+    manifest: Annotated[
+        Path | None, typer.Option(help="MANIFEST.tsv of the photographs, if it is not in the folder trained on.")
+    ] = None,
     after: Annotated[list[Path], typer.Option(help="A training before it, first one first; repeatable.")] = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Ship the weights of one finished run."""
     try:
-        print(ship(run_folder, tag, data, note, after))
+        print(ship(run_folder, tag, data, note=note, after=after, manifest=manifest))
         subprocess.run([sys.executable, ROOT / "docs/generate_weights.py"], check=True)
     except SrkitError as error:
         raise SystemExit(f"ship_weights: {error}") from None

@@ -147,6 +147,13 @@ class Progress:
         """Work before this was done another time and says nothing of the pace."""
         self.first, self.begun = done, time.monotonic()
 
+    def going_on(self, done: int, total: int, before: int) -> None:
+        """`at`, of work whose total is known as it begins, and of which so many were done another time."""
+        if not self.total:
+            self.total = total
+            self.begin_at(before)
+        self.at(done)
+
     def pace(self, done: int) -> float:
         """Units per second so far."""
         return (done - self.first) / max(time.monotonic() - self.begun, 1e-9)

@@ -18,6 +18,7 @@ HELD_OUT = ("chelsea", "coffee")
 PLACES = ("bench", "benchmark", "testsets", "SR_testing_datasets", "SRBenchmark")
 ALIASES = {"b100": ("b100", "bsd100", "bsds100")}
 ALL = "none"  # the lr_dir that wants no LR
+COPIES = ".copies.json"  # in a folder that `srkit data copies` made
 
 
 class Pictures:
@@ -95,8 +96,8 @@ class Folder(Pictures):
 
     What is HR and what LR is read off the names of folders (HR, GT, high_res, ...; LR, lq, low_res, LR_bicubic/X2,
     ...) and files (`ax2`, `a_LR`, `a_bicLRx4`, ...), in any case, as published sets and other toolkits have them. Where
-    names do not say it, files of one name at a size and at that size divided by the scale are pairs. Folders may be
-    called as the split (train, valid, val, test).
+    names do not say it, files of one name at a size and at that size divided by the scale are pairs. In a folder that
+    `srkit data copies` made all are HR. Folders may be called as the split (train, valid, val, test).
 
     Raises UsageError or UnknownName for a wrong root or option, DataError for a folder without pictures, an HR picture
     that has no LR while others have, or files that could be matched in several ways.
@@ -126,6 +127,8 @@ class Folder(Pictures):
             raise missing_path(root, "folder")
         if range is not None and range[0] >= range[1]:
             raise UsageError(f"range = {range}: black must be less than white")
+        if not any((hr_dir, hr, lr_dir, lr, lr_template)) and (root / COPIES).exists():
+            hr_dir, lr_dir = "HR", ALL  # among them are some that look like LR of others
         lr_dir = (lr_dir or lr or "").replace("{scale}", str(scale))
         base = first(root, [name for name, means in pairing.SPLITS.items() if means == split]) or root
         hr_folder = existing(base, root, said) if (said := hr_dir or hr) else None

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from srkit.components import PairSequence
-from srkit.data.cores import each
-from srkit.data.journal import Journal, Known, known
+from srkit.data.journal import Known, known
 from srkit.data.likeness import high_pass, luma
-from srkit.data.made import claim_folder, file_in
+from srkit.data.made import check_distinct, claim_folder, file_in, made_once
 from srkit.data.pairs import aligned, check_pixels, shallow, size
 from srkit.errors import DataError, UsageError
-from srkit.files import remove_leftovers
 from srkit.images import About, picture_from, write_picture
 
 NOTE, LINES = ".tiles.json", ".tiles.jsonl"  # in the folder: what is cut in it, and what was cut so far
@@ -78,27 +76,19 @@ def cut_into(
         fits(cut, sets)
     settings = {"of": about, "size": cut.size, "step": cut.step, "flat": cut.flat, "scales": list(sets)}
     claim_folder(folder, NOTE, settings, "tiles of another dataset, or cut otherwise")
-    for place in [path for path in folder.rglob("*") if path.is_dir()]:
-        remove_leftovers(place)
-    journal = Journal(folder / LINES)
-    found = [journal.get(picture) for picture in pictures]
-    waiting = [i for i, one in enumerate(found) if not is_there(folder, pictures[i], one, cut)]
-    start = len(pictures) - len(waiting)
 
-    def job(index: int) -> dict[str, Any]:
-        picture = pictures[index]
-        stamp = picture.stamp()
-        lines = cut_one(sets, index, picture.name, folder, cut)
-        journal.add(picture, stamp, lines)
-        return lines
+    def is_there(picture: Known, found: Mapping[str, Any]) -> bool:
+        kept = [tile for tile in tiles_in(picture.name, found) if tile.detail >= cut.flat]
+        return all(path.exists() for tile in kept for path in files_of(folder, tile, found["lr"]))
 
-    done = each(job, waiting, lambda done, _: progress(start + done, len(pictures), start))
-    for index, lines in zip(waiting, done, strict=True):
-        found[index] = lines
+    def make(index: int) -> dict[str, Any]:
+        return cut_one(sets, index, pictures[index].name, folder, cut)
+
+    found, made = made_once(pictures, folder, LINES, is_there, make, progress)
     named = [(picture.name, one) for picture, one in zip(pictures, found, strict=True)]
     tiles = [tile for name, one in named for tile in tiles_in(name, one)]
     kept, dropped = ([tile for tile in tiles if (tile.detail >= cut.flat) == wanted] for wanted in (True, False))
-    fresh = {pictures[index].name for index in waiting}
+    fresh = {pictures[index].name for index in made}
     too_small = {name: one["size"] for name, one in named if not one["tiles"]}
     return Tiled(kept, dropped, too_small, sum(tile.picture in fresh for tile in kept))
 
@@ -121,14 +111,6 @@ def fits(cut: Tiling, scales: Iterable[int]) -> None:
                 )
 
 
-def is_there(folder: Path, picture: Known, found: Mapping[str, Any], cut: Tiling) -> bool:
-    """Whether a picture was cut before, and all of its tiles that are kept are still there."""
-    if not found:
-        return False
-    kept = [tile for tile in tiles_in(picture.name, found) if tile.detail >= cut.flat]
-    return all(path.exists() for tile in kept for path in files_of(folder, tile, found["lr"]))
-
-
 def files_of(folder: Path, tile: Tile, scales: Iterable[int]) -> list[Path]:
     """The file of HR, then those of LR."""
     places = [folder / "HR", *(folder / "LR" / f"X{scale}" for scale in scales)]
@@ -145,8 +127,7 @@ def checked(sets: Mapping[int, PairSequence]) -> list[Known]:
     (first, pairs), *others = sets.items()
     pictures = known(pairs)
     names = [picture.name for picture in pictures]
-    if twice := next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None:
-        raise DataError(f"two pictures are called '{twice}', so that one file cannot hold both")
+    check_distinct(names)
     for scale, other in others:
         if [picture.name for picture in known(other)] != names:
             raise DataError(f"the dataset has other pictures at x{scale} than at x{first}; cut each scale by itself")

@@ -44,6 +44,7 @@ LISTS = {
     "data fetch --scale": ("div2k *", "2 x3 two", "'two' is not a scale"),
     "data check --against": ("samples *", "samples . set55", "'set55' is neither a folder nor a dataset"),
     "data degrade --degradation": ("samples -o pairs *", "blur noise nosie", "no degradation called 'nosie'"),
+    "data copies --factor": ("samples -o copies *", "0.7 0.5 half", "'half' is not a factor"),
     "data tile --scale": ("samples -o tiles *", "2 x3 two", "'two' is not a scale"),
     "data select --limit": (
         "samples --list k *",

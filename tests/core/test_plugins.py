@@ -225,7 +225,7 @@ def strings_of(path):
 #: words that are a component's name and mean something else there, and PSNR's own unit and digits
 OTHERWISE = {
     "folder": {"cli/bench.py", "cli/bench_plan.py", "cli/gallery.py", "cli/choose.py", "cli/data/fetch.py",
-               "cli/data/degrade.py", "cli/data/select.py", "cli/data/tile.py",
+               "cli/data/copies.py", "cli/data/degrade.py", "cli/data/select.py", "cli/data/tile.py",
                "data/named.py", "images/encoding.py", "images/source.py", "upscale/targets.py",
                "evaluate/bench_about.py", "evaluate/given.py", "evaluate/markup.py", "train/start.py",
                "weights/convert.py"},

@@ -2,7 +2,7 @@
 
 import typer
 
-from srkit.cli.data import check, degrade, fetch, pack, preview, select, tile
+from srkit.cli.data import check, copies, degrade, fetch, pack, preview, select, tile
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -19,3 +19,4 @@ app.command("preview")(preview.preview)
 app.command("degrade")(degrade.degrade)
 app.command("select")(select.select)
 app.command("tile")(tile.tile)
+app.command("copies")(copies.copies)

@@ -185,14 +185,7 @@ def measured(
 
     journal = Journal(cache_folder() / "select" / f"{digest_of(about)}.jsonl")
     with display.Progress(f"looking at {source}", 0) as progress:
-
-        def at(done: int, total: int, before: int) -> None:
-            if not progress.total:
-                progress.total = total
-                progress.begin_at(before)
-            progress.at(done)
-
-        return look_at_all(pairs, journal, measures_of(registry, metrics, device), progress=at)
+        return look_at_all(pairs, journal, measures_of(registry, metrics, device), progress=progress.going_on)
 
 
 def measures_of(registry: Registry, metrics: dict[str, Choice], device: str) -> "list[Measure]":

@@ -50,14 +50,7 @@ def tile(
         display.say(f"{source} x{factor}: {described(pairs)}")
     cut, about = Tiling(size, step, flat), [dataset.entry.qualified, dataset.options, split, str(place or "")]
     with display.Progress(f"cutting {source}", 0) as progress:
-
-        def at(done: int, total: int, before: int) -> None:
-            if not progress.total:
-                progress.total = total
-                progress.begin_at(before)
-            progress.at(done)
-
-        found = cut_into(sets, out, cut, json.dumps(about), at)
+        found = cut_into(sets, out, cut, json.dumps(about), progress.going_on)
     drawn = draw(next(iter(sets.values())), found, cut, sheet)
     if found.too_small:
         names = few([f"{name} ({size})" for name, size in found.too_small.items()])
