@@ -18,6 +18,7 @@ HELD_OUT = ("chelsea", "coffee")
 PLACES = ("bench", "benchmark", "testsets", "SR_testing_datasets", "SRBenchmark")
 ALIASES = {"b100": ("b100", "bsd100", "bsds100")}
 ALL = "none"  # the lr_dir that wants no LR
+RUN = "run.toml"  # in the folder of a training
 COPIES = ".copies.json"  # in a folder that `srkit data copies` made
 
 
@@ -97,7 +98,8 @@ class Folder(Pictures):
     What is HR and what LR is read off the names of folders (HR, GT, high_res, ...; LR, lq, low_res, LR_bicubic/X2,
     ...) and files (`ax2`, `a_LR`, `a_bicLRx4`, ...), in any case, as published sets and other toolkits have them. Where
     names do not say it, files of one name at a size and at that size divided by the scale are pairs. In a folder that
-    `srkit data copies` made all are HR. Folders may be called as the split (train, valid, val, test).
+    `srkit data copies` made all are HR. Folders may be called as the split (train, valid, val, test). What a training
+    has written below root, its validation pictures among it, is left out.
 
     Raises UsageError or UnknownName for a wrong root or option, DataError for a folder without pictures, an HR picture
     that has no LR while others have, or files that could be matched in several ways.
@@ -134,12 +136,15 @@ class Folder(Pictures):
         hr_folder = existing(base, root, said) if (said := hr_dir or hr) else None
         lr_folder = existing(base, root, lr_dir) if lr_dir not in ("", ALL) else None
         template = pairing.template_of(lr_template) if lr_template else None
-        pictures, others = list_files(root)
+        pictures, others, runs = without_runs(root)
         items = pairing.of_split([pairing.item_of(path, root, template) for path in pictures], split)
         if hr_folder or lr_folder:
             items = in_folders(items, hr_folder, lr_folder, template)
         pairing.size_of.cache_clear()  # files may have changed since
-        found = pairing.match(items, scale, make=lr_dir == ALL)
+        if hr_folder and lr_dir == ALL:
+            found = pairing.all_hr(items)
+        else:
+            found = pairing.match(items, scale, make=lr_dir == ALL)
         if not found.hr:
             what = f"HR pictures in '{root}', {len(found.lone)} LR alone" if found.lone else f"pictures in '{root}'"
             raise DataError(f"no {what}" + (f"; {without(others, root)}" if others else ""))
@@ -148,7 +153,7 @@ class Folder(Pictures):
         lr_files = [item.path if item and lr_dir != ALL else None for _, item in order]
         super().__init__(
             root, scale, names_of(hr_files, hr_folder or root, root), hr_files, lr_files,
-            notes=notes_of(found, others, root, scale), limits=range,
+            notes=notes_of(found, others, runs, root, scale), limits=range,
         )  # fmt: skip
         if lr_dir != ALL and (found.lone or any(found.lr)):
             try:
@@ -167,7 +172,7 @@ def in_folders(
     if len(named) == 2:
         said = {}
     for role, folder in sorted(named.items(), key=lambda each: len(each[1].parts)):  # the inner one has the last word
-        for path in list_files(folder)[0]:
+        for path in without_runs(folder)[0]:
             item = pairing.item_of(path, folder, template)
             if role == "hr" and template and not lr_folder and template.fullmatch(path.stem):
                 said[path] = item  # both in one folder, told apart by the template
@@ -176,7 +181,18 @@ def in_folders(
     return list(said.values())
 
 
-def notes_of(found: pairing.Matched, others: Sequence[Path], root: Path, scale: int) -> list[str]:
+def without_runs(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """(pictures, other files, folders of trainings) below root; of what lies in the third nothing is in the others."""
+    pictures, others = list_files(root)
+    runs = [path.parent for path in others if path.name == RUN and path.parent != root]
+    if runs:
+        pictures, others = (
+            [path for path in paths if not set(runs).intersection(path.parents)] for paths in (pictures, others)
+        )
+    return pictures, others, runs
+
+
+def notes_of(found: pairing.Matched, others: Sequence[Path], runs: Sequence[Path], root: Path, scale: int) -> list[str]:
     """What is used for nothing, counted and named; and what was decided by sizes."""
     notes = []
     if found.by_size and any(found.lr):
@@ -186,6 +202,9 @@ def notes_of(found: pairing.Matched, others: Sequence[Path], root: Path, scale: 
     for items, what in ((found.lone, "LR without HR"), (found.strays, "neither HR nor LR by name")):
         if items:
             notes.append(f"{len(items)} {what} left out: {pairing.few([item.path for item in items], root)}")
+    if runs:
+        are = "training" if len(runs) == 1 else "trainings"
+        notes.append(f"{len(runs)} {are} left out: {pairing.few(runs, root)}")
     if others:
         notes.append(without(others, root))
     return notes

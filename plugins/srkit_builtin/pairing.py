@@ -192,6 +192,17 @@ def match(items: Sequence[Item], scale: int, *, make: bool = False) -> Matched:
     return found
 
 
+def all_hr(items: Sequence[Item]) -> Matched:
+    """Where the user has said which folder is HR, and that LR is to be made: all in it are HR, whatever their names."""
+    found = Matched()
+    for item in items:
+        if item.role == "hr":
+            found.add(item, None)
+        elif item.role != "lr":
+            found.strays.append(item)
+    return found
+
+
 def same_names(items: Sequence[Item]) -> list[Item]:
     """Where HR and LR folders have the same names, but for the scale, words such as `lr` in names say nothing."""
     hrs = {(item.folder, item.path.stem.lower()) for item in items if item.folder_role == "hr"}
@@ -293,6 +304,8 @@ def match_sizes(group: list[Item], scale: int, make: bool, found: Matched) -> No
         hr, lr = said[0]
         rest = [item for item in group if item not in (hr, lr) and item.path not in others]
         if not rest:
+            if not make:
+                check_is_no_result(hr.path, lr, scale)
             found.add(hr, lr)
             found.by_size = True
             found.scales |= {other for other in others.values() if other}
@@ -337,6 +350,8 @@ def match_rest(found: Matched, scale: int, make: bool) -> None:
         raise DataError(f"'{path}' and '{lr.path}' may be a pair, by name and size, and at x1 that does not tell "
                         f"HR from LR; {WAY_OUT}")  # fmt: skip
     for path, lr in lr_of.items():
+        if not make:
+            check_is_no_result(path, lr, scale)
         if lr.role == "hr" and not make:
             raise DataError(f"{spoken(lr)} would be HR by its name, but it is '{path}' divided by {scale}; {WAY_OUT}")
     used = {lr.path for lr in lr_of.values()}
@@ -355,6 +370,15 @@ def match_rest(found: Matched, scale: int, make: bool) -> None:
     found.lone = [item for item in found.lone if item.path not in used]
     found.strays = [item for item in found.strays if item.path not in used]
     found.by_size = True
+
+
+def check_is_no_result(hr: Path, lr: Item, scale: int) -> None:
+    """`bird_bicubic_x2.png` beside `bird.png`, half its size, is what a program has made of it, and no HR."""
+    if named(hr.stem, True).scale == scale and not named(lr.path.stem, True).scale:
+        longer, name = hr.stem.lower(), lr.path.stem.lower()
+        if longer != name and longer.startswith(name):
+            raise DataError(f"'{hr}' is, by its name and size, '{lr.path}' made {scale} times larger, and no HR; move "
+                            f"results elsewhere, or {WAY_OUT}")  # fmt: skip
 
 
 def check_roles(found: Matched, scale: int) -> None:

@@ -131,6 +131,23 @@ def check_split(split: str, root: Path | None) -> None:
         raise UnknownName(f"no split called '{split}'{did_you_mean(split, SPLITS)}")
 
 
+def check_apart(dataset: str, root: str | Path | None, *written: Path | None) -> None:
+    """UsageError where what is written would be among the pictures that are read, from the next time on.
+
+    dataset: its name; all that lies below the root is a picture of a folder, and of no other dataset.
+    """
+    from srkit import defaults
+
+    if root is None or dataset.rpartition(":")[2] != defaults.FOLDER:
+        return
+    for path in filter(None, written):
+        if path.resolve().is_relative_to(Path(root).expanduser().resolve()):
+            raise UsageError(
+                f"'{path}' lies in '{root}', whose pictures are read, and would be read with them the next time; "
+                "name a place outside it"
+            )
+
+
 def sheet_beside(out: Path, sheet: Path | None) -> Path:
     """Where the sheet of what was dropped goes, if the user does not say; UsageError where it cannot be written."""
     from srkit.images import check_output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Root, check_split, chosen_data, some_words
+from srkit.cli.choose import AsJson, Root, check_apart, check_split, chosen_data, some_words
 from srkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def copies(
     check_split(split, root)
     factors = [factor_of(word) for word in some_words(factor or ["0.7,0.5"], "factor")]
     dataset, place = chosen_data(display.load(), source, root, assign)
+    check_apart(dataset.entry.qualified, place, out)
     pairs = open_dataset(dataset, place, split, 2)
     display.say(f"{source}: {described(pairs)}")
     about = [dataset.entry.qualified, dataset.options, split, str(place or "")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, with_options, words
+from srkit.cli.choose import AsJson, check_apart, with_options, words
 from srkit.errors import UsageError
 from srkit.plugins import Registry
 
@@ -43,6 +43,7 @@ def degrade(
     parts = Run.from_dict({"degradation": chosen, "data": data_table(registry, source)})
     parts = parts.resolved(registry)
     data = parts.data[0]
+    check_apart(data.name, data.root, out)
     pairs = open_dataset(registry.choose("dataset", data.name, data.options), data.root, split, scale)
 
     import torch

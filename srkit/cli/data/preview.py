@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import with_options, words
+from srkit.cli.choose import check_apart, with_options, words
 from srkit.errors import SrkitError, UsageError
 from srkit.plugins import Registry
 
@@ -62,6 +62,7 @@ def preview(
     table = data_table(registry, source)
     values = {"scale": scale, "batch": count, "patch": patch, "seed": seed, "data": table, "augmentation": chosen}
     run = Run.from_dict({**values, "degradation": listed}).resolved(registry)
+    check_apart(run.data[0].name, run.data[0].root, out)
 
     if listed:
         columns = each_alone(registry, run, source)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Device, Root, Sheet, check_split, chosen_data, sheet_beside, words
+from srkit.cli.choose import AsJson, Device, Root, Sheet, check_apart, check_split, chosen_data, sheet_beside, words
 from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path
 from srkit.plugins import Choice, Registry
 
@@ -78,6 +78,7 @@ def select(
     limits = limits_of(words(limit))
     metrics = {word: metric_named(registry, word) for word in (by, *limits) if is_metric(word)}
     dataset, where = chosen_data(registry, source, root, assign)
+    check_apart(dataset.entry.qualified, where, out, sheet)
     pairs = open_dataset(dataset, where, split, scale)
     wanted = wanted_of(by, limits, metrics, most(keep, len(pairs)), duplicates)
     display.say(f"{source} x{scale}: {described(pairs)}")

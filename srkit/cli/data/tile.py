@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Root, Sheet, check_split, chosen_data, scale_of, sheet_beside, some_words
+from srkit.cli.choose import (
+    AsJson,
+    Root,
+    Sheet,
+    check_apart,
+    check_split,
+    chosen_data,
+    scale_of,
+    sheet_beside,
+    some_words,
+)
 
 if TYPE_CHECKING:
     from srkit.components import PairSequence
@@ -44,6 +54,7 @@ def tile(
     sheet = sheet_beside(out, sheet)
     registry = display.load()
     dataset, place = chosen_data(registry, source, root, assign)
+    check_apart(dataset.entry.qualified, place, out, sheet)
     scales = [scale_of(word) for word in some_words(scale or ["2"], "scale")]
     sets = {factor: open_dataset(dataset, place, split, factor) for factor in scales}
     for factor, pairs in sets.items():
