@@ -18,7 +18,7 @@ HELD_OUT = ("chelsea", "coffee")
 PLACES = ("bench", "benchmark", "testsets", "SR_testing_datasets", "SRBenchmark")
 ALIASES = {"b100": ("b100", "bsd100", "bsds100")}
 ALL = "none"  # the lr_dir that wants no LR
-RUN = "run.toml"  # in the folder of a training
+RUN, DRAWN = "run.toml", "images"  # in the folder of a training: its run file, its validation pictures
 COPIES = ".copies.json"  # in a folder that `srkit data copies` made
 
 
@@ -182,13 +182,13 @@ def in_folders(
 
 
 def without_runs(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """(pictures, other files, folders of trainings) below root; of what lies in the third nothing is in the others."""
+    """(pictures, other files, folders of trainings) below root, without the validation pictures and files of these."""
     pictures, others = list_files(root)
-    runs = [path.parent for path in others if path.name == RUN and path.parent != root]
+    runs = [path.parent for path in others if path.name == RUN]
     if runs:
-        pictures, others = (
-            [path for path in paths if not set(runs).intersection(path.parents)] for paths in (pictures, others)
-        )
+        theirs, drawn = set(runs), {run / DRAWN for run in runs}
+        pictures = [path for path in pictures if not drawn.intersection(path.parents)]
+        others = [path for path in others if not theirs.intersection(path.parents)]
     return pictures, others, runs
 
 

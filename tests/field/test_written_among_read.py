@@ -1,6 +1,5 @@
 """What is written into the folder that is read: it would be read too, by the same command or the next one."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -61,12 +60,16 @@ def test_a_training_below_its_pictures_does_not_train_on_what_it_wrote(run_srkit
     assert resumed[-4000:] == at_once[-4000:]
 
 
-def test_a_training_folder_itself_can_be_read(run_srkit, photos):
-    code = run_srkit("train", "--model", "edsr", "--data", "photos", *TINY, "--out", "run", "--steps", 1)[0]
+def test_a_training_in_the_very_folder_of_its_pictures(run_srkit, photos):
+    words = ("train", "--model", "edsr", "--data", "photos", *TINY, "--set", "validate_every=1", "--out", "photos")
+    assert run_srkit(*words, "--steps", 1)[0] == 0
+    assert list(photos.glob("images/*.png"))
+    code, _, err = run_srkit("train", "--resume", "photos", "--steps", 2)
     assert code == 0
-    shutil.copy(photos / "p0.png", "run")
+    assert "3 pictures: HR in '.', LR x2 made from them; 1 training left out: ." in err
     dataset = load_plugins().choose("dataset", "folder")
-    assert len(open_dataset(dataset, Path("run"), "train", 2)) >= 1
+    drawn = open_dataset(dataset, photos / "images", "train", 2)
+    assert len(drawn) == len(list(photos.glob("images/*.png"))), "who names them can have them"
 
 
 @pytest.mark.parametrize("place", ["", "up"])
