@@ -30,6 +30,7 @@ SelfEnsemble = Annotated[
 Sheet = Annotated[
     Path | None, typer.Option(help="The picture that shows what was dropped; OUT.dropped.png if not given.")
 ]
+Source = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")]
 Wrappers = Annotated[
     list[str] | None, typer.Option(help="Wrappers around every model, separated by commas, the last outermost.")
 ]

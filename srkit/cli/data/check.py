@@ -10,7 +10,7 @@ import typer
 
 from srkit import defaults
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Root, check_split, chosen_data, words
+from srkit.cli.choose import AsJson, Root, Source, check_split, chosen_data, words
 from srkit.components import PairSequence
 from srkit.errors import SrkitError, UnknownName, one_line
 from srkit.plugins import Choice, Registry
@@ -22,7 +22,7 @@ ROWS = 20  # of one kind in the table
 
 
 def check(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     scale: Annotated[int, typer.Option(min=1, help="Upsampling factor of the training.")] = 2,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
     patch: Annotated[int, typer.Option(min=1, help="Side of a training patch in LR pixels.")] = 48,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Root, check_apart, check_split, chosen_data, some_words
+from srkit.cli.choose import AsJson, Root, Source, check_apart, check_split, chosen_data, some_words
 from srkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def copies(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write HR into.")],
     factor: Annotated[
         list[str] | None, typer.Option(help="Of each side, above 0 and below 1: 0.7,0.5; these if not given.")

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, check_apart, with_options, words
+from srkit.cli.choose import AsJson, Source, check_apart, with_options, words
 from srkit.errors import UsageError
 from srkit.plugins import Registry
 
 
 def degrade(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write HR and LR into.")],
     run: Annotated[
         str | None, typer.Option(help="A run file or a recipe's name, whose [[degradation]] is used.")

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from srkit.cli import display
+from srkit.cli.choose import Source
 
 
 def pack(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     out: Annotated[str, typer.Option("-o", "--out", help="A folder, or an address fsspec knows: s3://bucket/name.")],
     scale: Annotated[int, typer.Option(help="Upsampling factor the LR is packed for.")] = 2,
     shards: Annotated[int, typer.Option(min=1, help="Number of files, at least the number of ranks in training.")] = 8,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import check_apart, with_options, words
+from srkit.cli.choose import Source, check_apart, with_options, words
 from srkit.errors import SrkitError, UsageError
 from srkit.plugins import Registry
 
@@ -22,7 +22,7 @@ SIDE = 160  # pixels that an HR patch has on the sheet, or more
 
 
 def preview(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     augmentation: Annotated[
         list[str] | None,
         typer.Option(help="Augmentations, separated by commas, in their order; dihedral if not given."),

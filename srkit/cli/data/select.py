@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from srkit.cli import display
-from srkit.cli.choose import AsJson, Device, Root, Sheet, check_apart, check_split, chosen_data, sheet_beside, words
+from srkit.cli.choose import (
+    AsJson,
+    Device,
+    Root,
+    Sheet,
+    Source,
+    check_apart,
+    check_split,
+    chosen_data,
+    sheet_beside,
+    words,
+)
 from srkit.errors import UnknownName, UsageError, did_you_mean, missing_path
 from srkit.plugins import Choice, Registry
 
@@ -22,7 +33,7 @@ OFF = "off"
 
 
 def select(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="The folder to copy into: HR and, where there is LR, LR/X<scale>."),

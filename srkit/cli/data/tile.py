@@ -11,6 +11,7 @@ from srkit.cli.choose import (
     AsJson,
     Root,
     Sheet,
+    Source,
     check_apart,
     check_split,
     chosen_data,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def tile(
-    source: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A dataset's name, or a folder of pictures.")],
+    source: Source,
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write HR and LR into.")],
     size: Annotated[int, typer.Option(min=1, help="Side of a tile in HR pixels.")] = 480,
     step: Annotated[int, typer.Option(min=1, help="From one tile to the next, in HR pixels.")] = 240,
